@@ -1,0 +1,122 @@
+// Better Auth, set up for this gateway: its tables, its cookies, our GitHub provider, our encryption.
+import { type BetterAuthOptions, betterAuth } from 'better-auth';
+import { admin } from 'better-auth/plugins';
+import type { VersionedSecret } from '../config/environment.ts';
+import type { Database } from '../database/database.ts';
+import type { Revocations } from '../sessions/revocations.ts';
+import type { GitHubClient, GitHubOptions } from './github.ts';
+import { githubProvider } from './github-provider.ts';
+import { patSignIn } from './pat-signin.ts';
+import type { RecordSignIn } from './people.ts';
+import type { TokenCipher } from './token-cipher.ts';
+
+const DAY_SECONDS = 24 * 60 * 60;
+
+export interface AuthParts {
+  readonly publicUrl: string;
+  readonly secrets: readonly VersionedSecret[];
+  readonly trustedOrigins: readonly string[];
+  readonly database: Database;
+  readonly cipher: TokenCipher;
+  readonly github: GitHubOptions;
+  readonly githubClient: GitHubClient;
+  readonly recordSignIn: RecordSignIn;
+  readonly revocations: Revocations;
+  /** Told of errors thrown inside Better Auth's endpoints, which it answers with a bare 500. */
+  readonly onEndpointError: (error: unknown) => void;
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => void;
+}
+
+export type Auth = ReturnType<typeof createAuth>;
+
+export function createAuth(parts: AuthParts) {
+  return betterAuth(authOptions(parts));
+}
+
+function authOptions(parts: AuthParts) {
+  const { publicUrl, database, revocations } = parts;
+  const signInPage = `${publicUrl}/_gateway/sign-in`;
+  return {
+    appName: 'Better Hub Gateway',
+    baseURL: publicUrl,
+    basePath: '/api/auth',
+    ...secretOptions(parts.secrets),
+    trustedOrigins: [publicUrl, ...parts.trustedOrigins],
+    database: { db: database.kysely, type: database.kind, transaction: true },
+    session: {
+      expiresIn: 7 * DAY_SECONDS,
+      updateAge: DAY_SECONDS,
+      // Issued for the time when no store answers, and for applications that read it; never believed by a store
+      // that answers (see http/auth-routes.ts).
+      cookieCache: { enabled: true, strategy: 'jwe', maxAge: 7 * DAY_SECONDS },
+    },
+    account: {
+      // recordSignIn has written tokens and scopes already, in one transaction; Better Auth would not touch scopes.
+      updateAccountOnSignIn: false,
+      storeAccountCookie: false,
+      accountLinking: { enabled: false },
+      additionalFields: {
+        accessToken: encryptedField(parts.cipher),
+        refreshToken: encryptedField(parts.cipher),
+        idToken: encryptedField(parts.cipher),
+      },
+    },
+    user: { deleteUser: { enabled: true } },
+    emailAndPassword: { enabled: false },
+    // The gateway limits by itself, on the address it has found out.
+    rateLimit: { enabled: false },
+    telemetry: { enabled: false },
+    advanced: {
+      useSecureCookies: publicUrl.startsWith('https:'),
+      // The edge overwrites this header with the client's address; see http/auth-routes.ts.
+      ipAddress: { ipAddressHeaders: ['x-forwarded-for'], ipv6Subnet: 128 },
+    },
+    databaseHooks: revocationHooks(revocations),
+    onAPIError: { errorURL: signInPage, onError: parts.onEndpointError },
+    logger: { level: 'warn', log: (level, message) => parts.log(level, message) },
+    plugins: [admin(), patSignIn(parts.githubClient, parts.recordSignIn), ...providers(parts)],
+  } satisfies BetterAuthOptions;
+}
+
+function providers({ github, githubClient, recordSignIn }: AuthParts) {
+  if (github.client === null) return [];
+  return [
+    githubProvider({ github: { ...github, client: github.client }, client: githubClient, recordSignIn }),
+  ];
+}
+
+/** One secret is passed the plain way: what an application with the same one has encrypted stays readable. */
+function secretOptions(secrets: readonly VersionedSecret[]): Pick<BetterAuthOptions, 'secret' | 'secrets'> {
+  const [first] = secrets;
+  if (secrets.length === 1 && first?.version === 0) return { secret: first.value };
+  return { secrets: secrets.map((secret) => ({ ...secret })), secret: secrets.at(-1)?.value ?? '' };
+}
+
+function encryptedField(cipher: TokenCipher) {
+  return {
+    type: 'string' as const,
+    required: false,
+    returned: false,
+    input: false,
+    transform: {
+      input: (value: unknown) => (typeof value === 'string' && value !== '' ? cipher.encrypt(value) : null),
+      // Unreadable is as good as absent: the person signs in again.
+      output: (value: unknown) =>
+        typeof value === 'string' ? cipher.decrypt(value).catch(() => null) : null,
+    },
+  };
+}
+
+function revocationHooks(revocations: Revocations): NonNullable<BetterAuthOptions['databaseHooks']> {
+  return {
+    session: {
+      update: { after: async (session) => revocations.sessionChanged(session.token) },
+      delete: {
+        before: async (session) => revocations.sessionEnding(session),
+        after: async (session) => revocations.sessionChanged(session.token),
+      },
+    },
+    user: { update: { after: async (user) => revocations.userChanged(user.id) } },
+    account: { update: { after: async (account) => revocations.userChanged(account.userId) } },
+  };
+}

@@ -1,0 +1,213 @@
+// Who is this person here? Finds or creates the person of a GitHub id, and keeps what the sign-in brought.
+// Both ways of signing in end here, so that they cannot come to differ.
+import { generateRandomString } from 'better-auth/crypto';
+import type { Kysely } from 'kysely';
+import { type Database, millisOf } from '../database/database.ts';
+import { isStoreFailure } from '../database/failures.ts';
+import type { Tables, UserTable } from '../database/tables.ts';
+import { GatewayError } from '../errors.ts';
+import { type Ban, isBanned } from '../policy/session.ts';
+import type { GitHubPerson, Grant } from './github.ts';
+import type { TokenCipher } from './token-cipher.ts';
+
+/** Records a sign-in and returns the person's user id. */
+export type RecordSignIn = (person: GitHubPerson, grant: Grant) => Promise<string>;
+
+export interface PeopleOptions {
+  readonly database: Database;
+  readonly cipher: TokenCipher;
+  /** GitHub logins that get the role admin. */
+  readonly admins: readonly string[];
+  /** GitHub logins that may sign in; everyone when empty. */
+  readonly logins: readonly string[];
+  /** Told after the account of a person has changed. */
+  readonly onUserChanged: (userId: string) => Promise<void>;
+}
+
+/**
+ * One transaction: a person, an account and a profile, or nothing.
+ *
+ * The returned function throws a {@link GatewayError}: membership-missing, user-banned, email-in-use,
+ * session-store-unavailable.
+ */
+export function signInRecorder(options: PeopleOptions): RecordSignIn {
+  const { database, cipher, onUserChanged } = options;
+  const admins = lowerCase(options.admins);
+  const logins = lowerCase(options.logins);
+  return async (person, grant) => {
+    const login = person.login.toLowerCase();
+    if (logins.size > 0 && !logins.has(login)) throw new GatewayError('membership-missing');
+    const account = await accountColumns(database, cipher, person, grant);
+    const userId = await inTransaction(database, async (transaction) => {
+      // Parallel first sign-ins of one person must not make two.
+      await database.lockInTransaction(transaction, `github:${person.id}`);
+      const known = await findByGitHubId(transaction, person.id);
+      if (known) refuseBanned(known);
+      const user = known ?? (await createUser(database, transaction, person));
+      await writeAccount(transaction, user.id, person.id, account);
+      await writeProfile(database, transaction, user.id, person, grant);
+      if (admins.has(login)) await makeAdmin(transaction, user);
+      return user.id;
+    });
+    await onUserChanged(userId);
+    return userId;
+  };
+}
+
+type KnownUser = Pick<UserTable, 'id' | 'role' | 'banned' | 'banReason' | 'banExpires'>;
+
+const KNOWN_COLUMNS = ['user.id', 'user.role', 'user.banned', 'user.banReason', 'user.banExpires'] as const;
+
+function findByGitHubId(transaction: Kysely<Tables>, githubId: string): Promise<KnownUser | undefined> {
+  return transaction
+    .selectFrom('account')
+    .innerJoin('user', 'user.id', 'account.userId')
+    .where('account.providerId', '=', 'github')
+    .where('account.accountId', '=', githubId)
+    .select(KNOWN_COLUMNS)
+    .executeTakeFirst();
+}
+
+/** A verified e-mail proves nothing about who had it before: people are matched on the GitHub id alone. */
+async function createUser(
+  database: Database,
+  transaction: Kysely<Tables>,
+  person: GitHubPerson,
+): Promise<KnownUser> {
+  const holder = await transaction
+    .selectFrom('user')
+    .where((where) => where(where.fn<string>('lower', ['user.email']), '=', person.email))
+    .select('user.id')
+    .executeTakeFirst();
+  if (holder) throw new GatewayError('email-in-use');
+  const now = database.date(Date.now());
+  const user = {
+    id: newId(),
+    role: 'user',
+    banned: null,
+    banReason: null,
+    banExpires: null,
+  };
+  await transaction
+    .insertInto('user')
+    .values({
+      ...user,
+      name: person.name,
+      email: person.email,
+      emailVerified: database.kind === 'sqlite' ? 1 : true,
+      image: person.avatarUrl,
+      createdAt: now,
+      updatedAt: now,
+    })
+    .execute();
+  return user;
+}
+
+type AccountColumns = Awaited<ReturnType<typeof accountColumns>>;
+
+/** Every column is written: what an earlier sign-in of another kind left must not outlive it. */
+async function accountColumns(database: Database, cipher: TokenCipher, person: GitHubPerson, grant: Grant) {
+  const date = (millis: number | null) => (millis === null ? null : database.date(millis));
+  return {
+    accessToken: await cipher.encrypt(grant.accessToken),
+    refreshToken: grant.refreshToken === null ? null : await cipher.encrypt(grant.refreshToken),
+    idToken: null,
+    accessTokenExpiresAt: date(grant.expiresAt),
+    refreshTokenExpiresAt: date(grant.refreshExpiresAt),
+    scope: (scopesOf(person, grant) ?? []).join(','),
+    updatedAt: database.date(Date.now()),
+  };
+}
+
+/** What the token itself reports beats what the grant listed. */
+function scopesOf(person: GitHubPerson, grant: Grant): readonly string[] | null {
+  if (person.tokenKind === 'fine-grained' || person.tokenKind === 'app') return null;
+  return person.scopes ?? grant.scopes;
+}
+
+async function writeAccount(
+  transaction: Kysely<Tables>,
+  userId: string,
+  githubId: string,
+  columns: AccountColumns,
+): Promise<void> {
+  const updated = await transaction
+    .updateTable('account')
+    .set(columns)
+    .where('providerId', '=', 'github')
+    .where('accountId', '=', githubId)
+    .executeTakeFirst();
+  if (updated.numUpdatedRows > 0n) return;
+  const keys = { id: newId(), providerId: 'github', accountId: githubId, userId };
+  await transaction
+    .insertInto('account')
+    .values({ ...keys, ...columns, createdAt: columns.updatedAt })
+    .execute();
+}
+
+async function writeProfile(
+  database: Database,
+  transaction: Kysely<Tables>,
+  userId: string,
+  person: GitHubPerson,
+  grant: Grant,
+): Promise<void> {
+  const ends = person.tokenExpiresAt ?? grant.expiresAt;
+  const profile = {
+    githubId: person.id,
+    login: person.login,
+    tokenKind: person.tokenKind,
+    tokenExpiresAt: ends === null ? null : database.date(ends),
+    scopesKnown: scopesOf(person, grant) === null ? 0 : 1,
+    updatedAt: database.date(Date.now()),
+  };
+  // An application may have moved the account to another user; the profile follows the account.
+  await transaction
+    .deleteFrom('gateway_github_profile')
+    .where('githubId', '=', person.id)
+    .where('userId', '!=', userId)
+    .execute();
+  await transaction
+    .insertInto('gateway_github_profile')
+    .values({ userId, ...profile })
+    .onConflict((conflict) => conflict.column('userId').doUpdateSet(profile))
+    .execute();
+}
+
+async function makeAdmin(transaction: Kysely<Tables>, user: KnownUser): Promise<void> {
+  const roles = (user.role ?? 'user').split(',').map((role) => role.trim());
+  if (roles.includes('admin')) return;
+  const others = roles.filter((role) => role !== 'user');
+  const role = [...others, 'admin'].join(',');
+  await transaction.updateTable('user').set({ role }).where('id', '=', user.id).execute();
+}
+
+function refuseBanned(user: KnownUser): void {
+  const ban: Ban | null = user.banned
+    ? { reason: user.banReason, expiresAt: millisOf(user.banExpires) }
+    : null;
+  if (!isBanned(ban, Date.now())) return;
+  const banExpires = ban.expiresAt === null ? null : new Date(ban.expiresAt).toISOString();
+  throw new GatewayError('user-banned', { fields: { banReason: ban.reason, banExpires } });
+}
+
+async function inTransaction<T>(
+  database: Database,
+  work: (transaction: Kysely<Tables>) => Promise<T>,
+): Promise<T> {
+  try {
+    return await database.kysely.transaction().execute(work);
+  } catch (error) {
+    if (error instanceof GatewayError || !isStoreFailure(error)) throw error;
+    throw new GatewayError('session-store-unavailable', { cause: error });
+  }
+}
+
+function lowerCase(logins: readonly string[]): ReadonlySet<string> {
+  return new Set(logins.map((login) => login.toLowerCase()));
+}
+
+/** As Better Auth makes its ids. */
+function newId(): string {
+  return generateRandomString(32, 'a-z', 'A-Z', '0-9');
+}

@@ -1,0 +1,170 @@
+// Joins file and environment into one frozen configuration, or reports every fault at once. No other effect.
+import { readFileSync } from 'node:fs';
+import type * as z from 'zod';
+import { type RouteOptions, routeConflicts, routeSchema } from '../policy/route.ts';
+import { type Environment, readEnvironment } from './environment.ts';
+import { ConfigError, type Fault } from './faults.ts';
+import { type ConfigFile, type Path, readConfigText } from './file.ts';
+import { configJsonSchema, type FileOptions, fileSchema } from './schema.ts';
+
+export type GatewayConfig = Readonly<FileOptions & Environment>;
+
+/** Paths the gateway answers itself; routes below them could never be reached. */
+const RESERVED = /^\/(_gateway(\/|$)|api\/user-scopes$|\.well-known\/jwks\.json$)/;
+
+/**
+ * @param env the process's environment; GATEWAY_CONFIG names the file
+ * @throws {ConfigError} with every fault of file and environment
+ */
+export function loadConfig(env: NodeJS.ProcessEnv): GatewayConfig {
+  const name = env.GATEWAY_CONFIG || 'config/gateway.yaml';
+  const faults: Fault[] = [];
+  const environment = readEnvironment(env, faults);
+  const options = readFile(name, env, faults);
+  if (faults.length > 0 || !options) throw new ConfigError(faults);
+  return deepFreeze({ ...options, ...environment });
+}
+
+function readFile(name: string, env: NodeJS.ProcessEnv, faults: Fault[]): FileOptions | null {
+  const text = readText(name, faults);
+  if (text === null) return null;
+  const file = readConfigText(text, name, env);
+  faults.push(...file.faults);
+  if (file.data === undefined) return null;
+  const parsed = fileSchema.safeParse(file.data);
+  if (!parsed.success) faults.push(...parsed.error.issues.flatMap((issue) => issueFaults(issue, file, [])));
+  faults.push(...crossFaults(file));
+  return parsed.success ? parsed.data : null;
+}
+
+function readText(name: string, faults: Fault[]): string | null {
+  try {
+    return readFileSync(name, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    faults.push({
+      place: name,
+      message: `cannot be read (${code}): GATEWAY_CONFIG names the configuration file`,
+    });
+    return null;
+  }
+}
+
+type Issue = z.core.$ZodIssue;
+
+function issueFaults(issue: Issue, file: ConfigFile, prefix: Path): Fault[] {
+  const path = [...prefix, ...issue.path];
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({ place: file.place(path, key), message: unknownKey(key, path) }));
+  if (issue.code === 'invalid_union') return unionFaults(issue, file, path);
+  const subject = path.length === 0 ? 'the file' : path.join('.');
+  return [{ place: file.place(path), message: `${subject}: ${issue.message}` }];
+}
+
+/** Of a union's branches, the one that was meant: its value has the right type, and only its inside is wrong. */
+function unionFaults(issue: z.core.$ZodIssueInvalidUnion, file: ConfigFile, path: Path): Fault[] {
+  const meant = issue.errors.find((branch) =>
+    branch.some((inner) => inner.path.length > 0 || inner.code === 'unrecognized_keys'),
+  );
+  if (meant) return meant.flatMap((inner) => issueFaults(inner, file, path));
+  const allowed =
+    path.at(-1) === 'access'
+      ? 'public, optional, session, or { scopes, roles, unknownScopes }'
+      : 'another value';
+  return [{ place: file.place(path), message: `${path.join('.')}: must be ${allowed}` }];
+}
+
+function unknownKey(key: string, path: Path): string {
+  const allowed = allowedKeys(configJsonSchema(), path);
+  return `${[...path, key].join('.')}: unknown key${allowed.length > 0 ? `; allowed are ${allowed.join(', ')}` : ''}`;
+}
+
+interface SchemaNode {
+  properties?: Record<string, SchemaNode>;
+  additionalProperties?: SchemaNode;
+  items?: SchemaNode;
+  anyOf?: SchemaNode[];
+}
+
+function allowedKeys(schema: SchemaNode, path: Path): string[] {
+  let node: SchemaNode | undefined = schema;
+  for (const step of path) node = typeof step === 'number' ? node?.items : childSchema(node, String(step));
+  return Object.keys(objectBranch(node)?.properties ?? {});
+}
+
+function childSchema(node: SchemaNode | undefined, key: string): SchemaNode | undefined {
+  const object = objectBranch(node);
+  return object?.properties?.[key] ?? object?.additionalProperties;
+}
+
+function objectBranch(node: SchemaNode | undefined): SchemaNode | undefined {
+  return node?.anyOf ? node.anyOf.find((branch) => branch.properties) : node;
+}
+
+/** What only shows when parts are held against each other. Looks at the parts that are sound by themselves. */
+function crossFaults(file: ConfigFile): Fault[] {
+  const data = file.data as { upstreams?: unknown; routes?: unknown };
+  const upstreams = Object.keys(isRecord(data?.upstreams) ? data.upstreams : {});
+  const routes = soundRoutes(data?.routes);
+  return [
+    ...routes.flatMap(([at, route]) => routeFaults(at, route, upstreams, file)),
+    ...conflictFaults(routes, file),
+    ...unusedFaults(upstreams, routes, data?.routes, file),
+  ];
+}
+
+type IndexedRoute = readonly [at: number, route: RouteOptions];
+
+function soundRoutes(routes: unknown): IndexedRoute[] {
+  if (!Array.isArray(routes)) return [];
+  return routes.flatMap((route, at) => {
+    const parsed = routeSchema.safeParse(route);
+    return parsed.success ? [[at, parsed.data] as const] : [];
+  });
+}
+
+function routeFaults(at: number, route: RouteOptions, upstreams: string[], file: ConfigFile): Fault[] {
+  const faults: Fault[] = [];
+  const report = (key: string, message: string) =>
+    faults.push({ place: file.place(['routes', at, key]), message: `routes.${at}.${key}: ${message}` });
+  if (!upstreams.includes(route.upstream))
+    report('upstream', `there is no upstream ${route.upstream}; there is ${upstreams.join(', ') || 'none'}`);
+  if (RESERVED.test(route.path)) report('path', 'the gateway answers this path itself');
+  if (route.stripPrefix && !isUnder(route.path, route.stripPrefix))
+    report('stripPrefix', `must be the beginning of the path ${route.path}, in whole segments`);
+  return faults;
+}
+
+function isUnder(path: string, prefix: string): boolean {
+  return `${path}/`.toLowerCase().startsWith(`${prefix}/`.toLowerCase());
+}
+
+function conflictFaults(routes: IndexedRoute[], file: ConfigFile): Fault[] {
+  return routeConflicts(routes.map(([, route]) => route)).map(({ index, message }) => {
+    const at = routes[index]?.[0] ?? index;
+    return { place: file.place(['routes', at, 'path']), message: `routes.${at}: ${message}` };
+  });
+}
+
+function unusedFaults(names: string[], routes: IndexedRoute[], all: unknown, file: ConfigFile): Fault[] {
+  // A faulty route may be the one that names the upstream: then nothing can be said yet.
+  if (!Array.isArray(all) || routes.length < all.length) return [];
+  const used = new Set(routes.map(([, route]) => route.upstream));
+  return names
+    .filter((name) => !used.has(name))
+    .map((name) => ({
+      place: file.place(['upstreams'], name),
+      message: `upstreams.${name}: no route names it`,
+    }));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  if (ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
+  for (const inner of Object.values(value))
+    if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
+  return Object.freeze(value);
+}

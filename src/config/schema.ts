@@ -1,0 +1,104 @@
+// The configuration file as a whole: the parts' own schemas, joined.
+import { isIP } from 'node:net';
+import * as z from 'zod';
+import { upstreamSchema } from '../forwarding/upstream-options.ts';
+import { routeSchema } from '../policy/route.ts';
+import { duration } from './duration.ts';
+
+const NAME = /^[a-z][a-z0-9-]*$/;
+
+const loginSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,38}$/, 'is not a GitHub login');
+
+const notYet = (what: string) =>
+  z.array(z.string()).max(0, `${what} are not supported yet: leave the list empty`);
+
+const addressRangeSchema = z
+  .string()
+  .describe('An IP address or a CIDR range.')
+  .refine(isAddressRange, 'must be an IP address or a range such as 10.0.0.0/8');
+
+const originSchema = z
+  .string()
+  .describe('An origin as browsers write it, without a path.')
+  .refine(isOrigin, 'must be an origin such as https://app.example.com, without a path or wildcard');
+
+export const fileSchema = z
+  .strictObject({
+    upstreams: z
+      .record(z.string().regex(NAME, 'must be a name of lower-case letters, digits and -'), upstreamSchema)
+      .describe('The services behind the gateway, by name.'),
+    routes: z
+      .array(routeSchema)
+      .min(1)
+      .describe('Which paths go where, and who may pass. The most specific path wins.'),
+    trustedProxies: z
+      .array(addressRangeSchema)
+      .default([])
+      .describe('Proxies in front of the gateway whose X-Forwarded-* is believed.'),
+    trustedOrigins: z
+      .array(originSchema)
+      .default([])
+      .describe('Other origins whose pages may send requests with our cookies and be returned to.'),
+    admins: z
+      .array(loginSchema)
+      .default([])
+      .describe('GitHub logins that get the role admin when they sign in.'),
+    signIn: z
+      .strictObject({
+        logins: z
+          .array(loginSchema)
+          .default([])
+          .describe('GitHub logins that may sign in; everyone when empty.'),
+        organizations: notYet('organizations').default([]),
+        teams: notYet('teams').default([]),
+      })
+      .prefault({})
+      .describe('Who may sign in.'),
+    sessions: z
+      .strictObject({
+        staleIfError: duration('15m').describe('How long a cached session is served while no store answers.'),
+        cookieFallback: duration('5m').describe(
+          'How old a JWE cookie may be to count while no store answers.',
+        ),
+      })
+      .prefault({}),
+    githubTokens: z
+      .strictObject({
+        format: z
+          .enum(['aes-256-gcm', 'better-auth'])
+          .default('aes-256-gcm')
+          .describe(
+            'How tokens are written; both are read. better-auth: for a database shared with an application.',
+          ),
+      })
+      .prefault({}),
+    server: z
+      .strictObject({
+        workers: z
+          .literal(1, 'must be 1: for more processes run several gateways behind a balancer')
+          .default(1)
+          .describe('Number of processes.'),
+      })
+      .prefault({}),
+  })
+  .describe('Configuration of the Better Hub Gateway.');
+
+export type FileOptions = z.output<typeof fileSchema>;
+
+/** The JSON Schema editors use; written to config/gateway.schema.json. */
+export function configJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(fileSchema, { io: 'input', target: 'draft-2020-12' }) as Record<string, unknown>;
+}
+
+function isAddressRange(text: string): boolean {
+  const [address = '', prefix, ...more] = text.split('/');
+  const bits = isIP(address) === 4 ? 32 : 128;
+  if (isIP(address) === 0 || more.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+}
+
+function isOrigin(text: string): boolean {
+  return (
+    /^https?:\/\//.test(text) && !text.includes('*') && URL.canParse(text) && new URL(text).origin === text
+  );
+}

@@ -1,0 +1,132 @@
+// Opens the store: Postgres when there is a DATABASE_URL, else one SQLite file in the data folder.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { NodeSqliteDialect } from '@better-auth/kysely-adapter/node-sqlite-dialect';
+import { type Dialect, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
+import pg from 'pg';
+import { noteStoreError } from './failures.ts';
+import { type FileLock, lockDataFolder } from './file-lock.ts';
+import type { StoredDate, Tables } from './tables.ts';
+
+export interface Database {
+  readonly kind: 'postgres' | 'sqlite';
+  readonly kysely: Kysely<Tables>;
+  /** How a date is written in a column; reading is {@link millisOf}. */
+  date(millis: number): StoredDate;
+  /** Lets one transaction at a time pass for a key, across gateways. Call it inside the transaction. */
+  lockInTransaction(transaction: Kysely<Tables>, key: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly databaseUrl: string | null;
+  readonly dataDir: string;
+}
+
+/** Longest a request waits for a connection, and for an answer. pg waits for ever by default. */
+const CONNECT_TIMEOUT_MS = 1000;
+const QUERY_TIMEOUT_MS = 1000;
+
+/** Opens without connecting: a Postgres that is away shows at the first query. */
+export function openDatabase(options: DatabaseOptions): Database {
+  if (options.databaseUrl !== null) {
+    return openPostgres(options.databaseUrl, {
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: QUERY_TIMEOUT_MS,
+      statement_timeout: QUERY_TIMEOUT_MS,
+    });
+  }
+  return openSqlite(options.dataDir);
+}
+
+/** For migrations: no time limits, and past a pooler where an address for that is given. */
+export function openDatabaseForMigration(
+  options: DatabaseOptions & { databaseDirectUrl: string | null },
+): Database {
+  if (options.databaseUrl === null) return openSqlite(options.dataDir);
+  return openPostgres(options.databaseDirectUrl ?? options.databaseUrl, { connectionTimeoutMillis: 10_000 });
+}
+
+/** Epoch milliseconds of a date column. */
+export function millisOf(value: StoredDate): number;
+export function millisOf(value: StoredDate | null): number | null;
+export function millisOf(value: StoredDate | null): number | null {
+  return value === null ? null : value instanceof Date ? value.getTime() : Date.parse(value);
+}
+
+// Columns of the type "timestamp without time zone" hold UTC (Prisma makes such); pg would read and write them in
+// the time zone of the process.
+const TIMESTAMP = 1114;
+pg.defaults.parseInputDatesAsUTC = true;
+const types = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    oid === TIMESTAMP && format !== 'binary'
+      ? (text: string) => new Date(`${text.replace(' ', 'T')}Z`)
+      : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+};
+
+function openPostgres(connectionString: string, options: pg.PoolConfig): Database {
+  const pool = new pg.Pool({
+    connectionString,
+    types,
+    max: 10,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    application_name: 'better-hub-gateway',
+    ...options,
+  });
+  // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
+  pool.on('error', noteStoreError);
+  return {
+    kind: 'postgres',
+    kysely: openKysely(new PostgresDialect({ pool: notingConnectErrors(pool) })),
+    date: (millis) => new Date(millis),
+    lockInTransaction: async (transaction, key) => {
+      await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
+    },
+    close: () => pool.end(),
+  };
+}
+
+function notingConnectErrors(pool: pg.Pool): PostgresPool {
+  return {
+    options: pool.options,
+    connect: () =>
+      pool.connect().catch((error: unknown) => {
+        noteStoreError(error);
+        throw error;
+      }),
+    end: () => pool.end(),
+  };
+}
+
+function openSqlite(dataDir: string): Database {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const lock: FileLock = lockDataFolder(dataDir);
+  const database = new DatabaseSync(join(dataDir, 'gateway.sqlite'));
+  database.exec(
+    'pragma journal_mode=wal; pragma synchronous=normal; pragma busy_timeout=5000; pragma foreign_keys=on',
+  );
+  const kysely = openKysely(new NodeSqliteDialect({ database }));
+  return {
+    kind: 'sqlite',
+    kysely,
+    date: (millis) => new Date(millis).toISOString(),
+    // One process a file, and one transaction at a time within it.
+    lockInTransaction: async () => {},
+    close: async () => {
+      await kysely.destroy();
+      lock.release();
+    },
+  };
+}
+
+function openKysely(dialect: Dialect): Kysely<Tables> {
+  return new Kysely<Tables>({
+    dialect,
+    log: (event) => {
+      if (event.level === 'error') noteStoreError(event.error);
+    },
+  });
+}

@@ -1,0 +1,21 @@
+/** An e-mail address as GitHub's `/user/emails` lists it; `visibility` is null on addresses that are not primary. */
+export interface Email {
+  email: string;
+  primary: boolean;
+  verified: boolean;
+  visibility: 'public' | 'private' | null;
+}
+
+/** Somebody with an account at the stand-in. `id` is GitHub's numeric id: it stays when `login` changes. */
+export interface Person {
+  id: number;
+  login: string;
+  name: string | null;
+  avatarUrl?: string;
+  emails: Email[];
+}
+
+/** The address GitHub shows in `/user`: the primary one, when its owner made it public. */
+export function publicEmail(person: Person): string | null {
+  return person.emails.find((entry) => entry.primary && entry.visibility === 'public')?.email ?? null;
+}

@@ -1,0 +1,99 @@
+// The settings of an upstream, declared once: type, default, limits and documentation.
+import { isIP } from 'node:net';
+import * as z from 'zod';
+import { duration } from '../config/duration.ts';
+import { identityPresetSchema } from '../policy/identity.ts';
+
+const targetSchema = z
+  .string()
+  .describe('Address of the service: http:// or https://, host and port, nothing behind them.')
+  .superRefine((target, context) => {
+    const fault = targetFault(target);
+    if (fault) context.addIssue({ code: 'custom', message: fault });
+  });
+
+export const upstreamSchema = z
+  .strictObject({
+    targets: z
+      .array(targetSchema)
+      .min(1)
+      .describe('Addresses of the service; requests take turns over them.'),
+    protocol: z.enum(['http1']).default('http1').describe('Protocol spoken to the targets.'),
+    identity: identityPresetSchema.default('oauth2-proxy'),
+    githubToken: z
+      .enum(['none', 'forwarded', 'bearer'])
+      .default('none')
+      .describe(
+        'Send the GitHub token: not at all, as X-Forwarded-Access-Token, or as Authorization: Bearer.',
+      ),
+    plainHttpToken: z
+      .enum(['refuse', 'allow'])
+      .default('refuse')
+      .describe('allow: send the token over plain http to hosts other than loopback (container networks).'),
+    cookies: z
+      .enum(['strip', 'pass'])
+      .default('strip')
+      .describe('pass: the session cookies go up, for a service that reads Better Auth sessions itself.'),
+    setCookies: z
+      .enum(['strip', 'pass'])
+      .default('strip')
+      .describe('pass: the service may set the session cookies, too.'),
+    timeouts: z
+      .strictObject({
+        connect: duration('2s').describe('Time to open a connection.'),
+        headers: duration('30s').describe('Time from the request to the first line of the answer.'),
+        idle: duration('5m').describe('Longest silence within an answer.'),
+      })
+      .prefault({}),
+    health: z
+      .strictObject({
+        path: z.string().regex(/^\/[\x21-\x7e]*$/, 'must be a path such as /healthz'),
+        interval: duration('5s').describe('Time between two checks of one target.'),
+      })
+      .optional()
+      .describe('Checks that take a target out of turn while it does not answer with 2xx or 3xx.'),
+  })
+  .superRefine((upstream, context) => {
+    if (upstream.githubToken === 'none' || upstream.plainHttpToken === 'allow') return;
+    for (const [at, target] of upstream.targets.entries()) {
+      if (sendsInTheClear(target))
+        context.addIssue({
+          code: 'custom',
+          path: ['targets', at],
+          message: `would carry GitHub tokens in the clear: use https, or plainHttpToken: allow within a container network`,
+        });
+    }
+  });
+
+export type UpstreamOptions = z.output<typeof upstreamSchema>;
+
+/** Why this target cannot be used; null when it can. */
+export function targetFault(target: string): string | null {
+  if (!/^https?:\/\//.test(target) || !URL.canParse(target)) return 'must be an http:// or https:// address';
+  const url = new URL(target);
+  if (url.username || url.password) return 'must not carry a user or password';
+  if (url.pathname !== '/' || url.search || url.hash) return 'must end after host and port (see stripPrefix)';
+  if (isLinkLocal(url.hostname)) return 'must not be a link-local address: cloud metadata lives there';
+  return null;
+}
+
+/** Does plain http to this target leave the machine? */
+export function sendsInTheClear(target: string): boolean {
+  if (!URL.canParse(target)) return false;
+  const url = new URL(target);
+  return url.protocol === 'http:' && !isLoopback(url.hostname);
+}
+
+/** @param hostname as WHATWG URL gives it: lower case, IPv6 in brackets */
+export function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    hostname === '[::1]' ||
+    (isIP(hostname) === 4 && hostname.startsWith('127.'))
+  );
+}
+
+function isLinkLocal(hostname: string): boolean {
+  return (isIP(hostname) === 4 && hostname.startsWith('169.254.')) || /^\[fe[89ab]/.test(hostname);
+}

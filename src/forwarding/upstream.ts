@@ -1,0 +1,59 @@
+// A service behind the gateway: its targets, whose turn it is, and the connections to them.
+import { Agent, type Dispatcher } from 'undici';
+import type { UpstreamOptions } from './upstream-options.ts';
+
+/** One address of an upstream. */
+export interface UpstreamTarget {
+  readonly origin: string;
+  /** For the Host header. */
+  readonly host: string;
+  /** False while its health check fails. */
+  healthy: boolean;
+}
+
+export interface Upstream {
+  readonly name: string;
+  readonly options: UpstreamOptions;
+  readonly targets: readonly UpstreamTarget[];
+  readonly dispatcher: Dispatcher;
+  /** The next healthy target in turn; null when there is none. */
+  nextTarget(): UpstreamTarget | null;
+  close(): Promise<void>;
+}
+
+// Shorter than the 5 s after which Node's servers close idle connections: a request must not meet a closing one.
+const KEEP_ALIVE_MS = 4000;
+const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
+
+export function createUpstream(name: string, options: UpstreamOptions): Upstream {
+  const targets = options.targets.map(targetOf);
+  const agent = new Agent({
+    connect: { timeout: options.timeouts.connect, rejectUnauthorized: true },
+    headersTimeout: options.timeouts.headers,
+    bodyTimeout: options.timeouts.idle,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: 60_000,
+    maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
+    pipelining: 1,
+  });
+  let turn = 0;
+  return {
+    name,
+    options,
+    targets,
+    dispatcher: agent,
+    nextTarget() {
+      for (let tries = 0; tries < targets.length; tries++) {
+        const target = targets[turn++ % targets.length];
+        if (target?.healthy) return target;
+      }
+      return null;
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function targetOf(address: string): UpstreamTarget {
+  const url = new URL(address);
+  return { origin: url.origin, host: url.host, healthy: true };
+}

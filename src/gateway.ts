@@ -1,0 +1,237 @@
+// The composition root: makes every part and joins them, top to bottom. Nothing else knows all of them.
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance } from 'fastify';
+import type { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { type Auth, type AuthParts, createAuth } from './auth/better-auth.ts';
+import { callAuth, noteEndpointError } from './auth/call.ts';
+import { createGitHubClient } from './auth/github.ts';
+import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
+import { signInRecorder } from './auth/people.ts';
+import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
+import type { GatewayConfig } from './config/load.ts';
+import { type Database, openDatabase, openDatabaseForMigration } from './database/database.ts';
+import { migrate } from './database/migrate.ts';
+import { checkHealth } from './forwarding/health.ts';
+import { createUpstream, type Upstream } from './forwarding/upstream.ts';
+import { createAdminServer } from './http/admin-server.ts';
+import { registerAuthRoutes } from './http/auth-routes.ts';
+import { registerGuard } from './http/guard.ts';
+import { createLogger } from './http/logging.ts';
+import { originReader, type ReadOrigin } from './http/origin.ts';
+import { registerReservedPaths, signInUrl } from './http/paths.ts';
+import { createServer } from './http/server.ts';
+import { registerSignInPage } from './http/sign-in-page.ts';
+import { registerUserScopes } from './http/user-scopes.ts';
+import { trustAddresses } from './policy/client-address.ts';
+import { identityHeaders } from './policy/identity.ts';
+import { createRouteTable } from './policy/route.ts';
+import type { Session } from './policy/session.ts';
+import { readiness } from './readiness.ts';
+import { authCookieWriter, staleCookieLines } from './sessions/auth-cookies.ts';
+import { credentialReader } from './sessions/cookie.ts';
+import { createLookup, type OnTierError } from './sessions/lookup.ts';
+import { openRedis } from './sessions/redis.ts';
+import { createRevocations, type Revocations } from './sessions/revocations.ts';
+import { createSharedTier } from './sessions/shared.ts';
+import { storeReader } from './sessions/store.ts';
+import { publicSessionHash } from './sessions/token-hash.ts';
+
+export interface GatewayOptions {
+  /** Writes to stdout unless given. */
+  readonly logger?: Logger;
+}
+
+/**
+ * Makes a gateway that is ready to listen. Its close() ends everything it opened; its `admin` is the operator's
+ * server, which listens when the gateway does.
+ *
+ * @throws DataFolderBusy when another process has the embedded database
+ */
+export async function createGateway(
+  config: GatewayConfig,
+  options: GatewayOptions = {},
+): Promise<FastifyInstance> {
+  const logger = options.logger ?? createLogger(config.logLevel);
+  const isTrusted = trustAddresses(config.trustedProxies);
+  const readOrigin = originReader(config.publicUrl, isTrusted);
+  const database = openDatabase(config);
+  const redis =
+    config.redisUrl === null ? null : openRedis(config.redisUrl, (err) => logger.debug({ err }, 'redis'));
+
+  const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin });
+  app.addHook('onClose', async () => {
+    redis?.disconnect();
+    await database.close();
+  });
+  const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
+  const sessions = createSessions(config, database, redis, logger);
+  const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
+  if (database.kind === 'sqlite') await migrate(database, auth.options);
+  const upstreams = openUpstreams(app, config, logger);
+
+  registerRoutes(app, config, {
+    auth,
+    sessions,
+    upstreams,
+    redis,
+    readOrigin,
+    readToken: githubTokenReader(cipher),
+  });
+  serveAdmin(app, config, database, redis);
+  return app;
+}
+
+/** Makes the tables, for the command of that name. @returns the names of those that were missing */
+export async function migrateStore(config: GatewayConfig): Promise<string[]> {
+  const logger = createLogger(config.logLevel);
+  const database = openDatabaseForMigration(config);
+  try {
+    const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
+    const { revocations } = createSessions(config, database, null, logger);
+    const auth = createAuth(authParts(config, database, cipher, revocations, logger));
+    return await migrate(database, auth.options);
+  } finally {
+    await database.close();
+  }
+}
+
+type Sessions = ReturnType<typeof createSessions>;
+
+/** The ladder: signature, shared tier, store; and what takes sessions off it. */
+function createSessions(config: GatewayConfig, database: Database, redis: Redis | null, logger: Logger) {
+  const secrets = config.secrets.map((secret) => secret.value);
+  const readCredential = credentialReader(sessionCookieName(config.publicUrl), secrets);
+  const readStore = storeReader(database);
+  const shared = redis && createSharedTier(redis, secrets[0] ?? '');
+  const onTierError: OnTierError = (tier, err) => logger.warn({ tier, err }, 'a session tier did not answer');
+  return {
+    lookUp: createLookup({ readCredential, shared, readStore, onTierError }),
+    lookUpInStore: createLookup({ readCredential, shared: null, readStore, onTierError }),
+    revocations: createRevocations(database, shared, (err) => onTierError('shared', err)),
+    authCookies: authCookieWriter(secrets),
+  };
+}
+
+function sessionCookieName(publicUrl: string): string {
+  return `${publicUrl.startsWith('https:') ? '__Secure-' : ''}better-auth.session_token`;
+}
+
+function authParts(
+  config: GatewayConfig,
+  database: Database,
+  cipher: TokenCipher,
+  revocations: Revocations,
+  logger: Logger,
+): AuthParts {
+  const recordSignIn = signInRecorder({
+    database,
+    cipher,
+    admins: config.admins,
+    logins: config.signIn.logins,
+    onUserChanged: revocations.userChanged,
+  });
+  return {
+    publicUrl: config.publicUrl,
+    secrets: config.secrets,
+    trustedOrigins: config.trustedOrigins,
+    database,
+    cipher,
+    github: config.github,
+    githubClient: createGitHubClient(config.github),
+    recordSignIn,
+    revocations,
+    onEndpointError: noteEndpointError,
+    log: (level, message) => logger[level]({ part: 'better-auth' }, message),
+  };
+}
+
+function openUpstreams(app: FastifyInstance, config: GatewayConfig, logger: Logger): Map<string, Upstream> {
+  const upstreams = new Map<string, Upstream>();
+  for (const [name, options] of Object.entries(config.upstreams)) {
+    const upstream = createUpstream(name, options);
+    upstreams.set(name, upstream);
+    const endChecks = checkHealth(upstream, (_name, target, healthy) =>
+      logger.warn({ upstream: name, target, healthy }, healthy ? 'target is back' : 'target is unhealthy'),
+    );
+    app.addHook('onClose', async () => {
+      endChecks?.();
+      await upstream.close();
+    });
+  }
+  return upstreams;
+}
+
+interface RouteParts {
+  readonly auth: Auth;
+  readonly sessions: Sessions;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly redis: Redis | null;
+  readonly readOrigin: ReadOrigin;
+  readonly readToken: ReadGitHubToken;
+}
+
+/** What the main port answers: sign-in and sessions, our own pages, and, for every other path, the routes. */
+function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: RouteParts): void {
+  const { auth, sessions, upstreams, redis, readOrigin, readToken } = parts;
+  const { publicUrl } = config;
+  const trustedOrigins = new Set([publicUrl, ...config.trustedOrigins]);
+  app.register(async (scope) => {
+    await scope.register(rateLimit, { global: false, redis, nameSpace: 'gateway:rate:' });
+    registerAuthRoutes(scope, {
+      callAuth: (request) => callAuth(auth.handler, request),
+      authCookies: sessions.authCookies,
+      staleCookieLines,
+      lookUpInStore: sessions.lookUpInStore,
+      publicUrl,
+      trustedOrigins,
+    });
+  });
+  registerUserScopes(app, sessions.lookUp);
+  registerSignInPage(app, { publicUrl, trustedOrigins });
+  registerReservedPaths(app);
+  registerGuard(app, {
+    matchRoute: createRouteTable(config.routes),
+    lookUp: sessions.lookUp,
+    upstreams,
+    identify: (session, upstream) => identify(session, upstream, readToken),
+    trustedOrigins,
+    forwarded: readOrigin.forwarded,
+    signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
+  });
+}
+
+/** @throws {GatewayError} reauth-required when the upstream wants a token that is not to be had */
+async function identify(
+  session: Session,
+  { options }: Upstream,
+  readToken: ReadGitHubToken,
+): Promise<string[]> {
+  const headers = identityHeaders(session, options.identity, publicSessionHash(session.id));
+  if (options.githubToken === 'none') return headers;
+  const token = await readToken(session);
+  if (options.githubToken === 'bearer') return [...headers, 'Authorization', `Bearer ${token}`];
+  return [...headers, 'X-Forwarded-Access-Token', token];
+}
+
+function serveAdmin(
+  app: FastifyInstance,
+  config: GatewayConfig,
+  database: Database,
+  redis: Redis | null,
+): void {
+  const admin = createAdminServer(() => readiness(database, redis));
+  app.decorate('admin', admin);
+  app.addHook('onListen', async () => {
+    const address = await admin.listen({ host: config.adminHost, port: config.adminPort });
+    app.log.info({ address }, 'admin port listens');
+  });
+  app.addHook('onClose', () => admin.close());
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The operator's server. */
+    admin: FastifyInstance;
+  }
+}

@@ -1,0 +1,82 @@
+// Turns refusals and failures into answers: problem+json, or, for people in a browser, the way to the sign-in page.
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type ErrorCode, GatewayError, problemOf } from '../errors.ts';
+import { AUTH_PATH } from './paths.ts';
+import { signInLocation } from './sign-in-page.ts';
+
+/** Answers with a problem document and notes the reason for the log. */
+export function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: GatewayError,
+  realm: string,
+): void {
+  request.record.reason = error.code;
+  if (error.status >= 500) request.log.warn({ err: error }, error.code);
+  const problem = problemOf(error, request.id);
+  // Better Auth's clients, and applications made for them, read the text from `message`.
+  const isAuth = request.record.target.path.startsWith(`${AUTH_PATH}/`);
+  const body = isAuth ? { ...problem, message: error.detail } : problem;
+  reply
+    .code(error.status)
+    .headers({ 'cache-control': 'no-store', 'x-gateway-intercepted-response': 'true', ...error.headers })
+    .type('application/problem+json');
+  if (error.status === 401) reply.header('www-authenticate', `Cookie realm="${realm}"`);
+  reply.send(JSON.stringify(body));
+}
+
+/** Registers the handlers by which every error of the Fastify instance is answered. */
+export function handleErrors(app: FastifyInstance, publicUrl: string): void {
+  app.setErrorHandler((error: FastifyError | GatewayError, request, reply) => {
+    const known = error instanceof GatewayError ? error : translate(error);
+    if (known.status === 401 && wantsPage(request)) {
+      request.record.reason = known.code;
+      return reply.header('cache-control', 'no-store').redirect(signInLocation(request.record.target), 302);
+    }
+    if (isCallback(request) && wantsPage(request)) {
+      request.record.reason = known.code;
+      request.log.warn({ err: known }, 'sign-in failed');
+      return reply.header('cache-control', 'no-store').redirect(`/_gateway/sign-in?error=${known.code}`, 302);
+    }
+    sendProblem(request, reply, known, publicUrl);
+  });
+  app.setNotFoundHandler((request) => {
+    // Every known method has a route for every path: what comes here has an unknown one.
+    throw new GatewayError(request.method === 'TRACE' ? 'method-not-allowed' : 'route-not-found');
+  });
+}
+
+/**
+ * A page is wanted where a browser navigates; older browsers, without Sec-Fetch headers, are known by what they
+ * accept. Scripts and fetch() get the problem document: a redirect would hide the 401 from them.
+ */
+export function wantsPage(request: FastifyRequest): boolean {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return false;
+  const mode = request.headers['sec-fetch-mode'];
+  if (mode !== undefined) return mode === 'navigate';
+  return prefersHtml(request.headers.accept ?? '');
+}
+
+function prefersHtml(accept: string): boolean {
+  const first = accept.split(',', 1)[0]?.split(';', 1)[0]?.trim().toLowerCase();
+  return first === 'text/html' || first === 'application/xhtml+xml';
+}
+
+function isCallback(request: FastifyRequest): boolean {
+  return request.record.target.path.startsWith(`${AUTH_PATH}/callback/`);
+}
+
+const OF_FASTIFY: Record<string, ErrorCode> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'body-too-large',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported-media-type',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'bad-request',
+  FST_ERR_BAD_URL: 'ambiguous-path',
+};
+
+function translate(error: FastifyError): GatewayError {
+  const code = OF_FASTIFY[error.code];
+  if (code) return new GatewayError(code, { cause: error });
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
+    return new GatewayError('bad-request', { cause: error });
+  return new GatewayError('internal-error', { cause: error });
+}

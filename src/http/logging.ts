@@ -1,0 +1,70 @@
+// One line a request, and no secret in any line: headers, queries and bodies are never handed to the logger, and
+// what looks like a GitHub token is cut out of whatever is.
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+const GITHUB_TOKEN = /\b(gh[oprsu]_[A-Za-z0-9]{4})[A-Za-z0-9]+|\b(github_pat_[A-Za-z0-9]{4})[A-Za-z0-9_]+/g;
+const URL_PASSWORD = /\b([a-z][a-z0-9+.-]*:\/\/[^\s:@/]*):[^\s@/]+@/gi;
+
+/** @param destination stdout unless given */
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: null,
+    formatters: { level: (label: string) => ({ level: label }) },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: describeError },
+    hooks: { streamWrite: redact },
+  };
+  return destination ? pino(options, destination) : pino(options);
+}
+
+/** Cuts tokens and passwords out of a line of log. */
+export function redact(line: string): string {
+  return line.replace(GITHUB_TOKEN, '$1$2[redacted]').replace(URL_PASSWORD, '$1:[redacted]@');
+}
+
+/** Message, code and cause of an error. Not its other members: libraries hang requests and headers on them. */
+export function describeError(error: unknown, depth = 0): Record<string, unknown> {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, code, cause } = error as Error & { code?: unknown };
+  const described: Record<string, unknown> = { name, message };
+  if (typeof code === 'string' || typeof code === 'number') described.code = code;
+  if (depth === 0) described.stack = error.stack;
+  if (cause !== undefined && cause !== null && depth < 4) described.cause = describeError(cause, depth + 1);
+  return described;
+}
+
+/** Writes the request's line once its answer is over, or its client gone. */
+export function logWhenClosed(log: FastifyBaseLogger, request: FastifyRequest, reply: FastifyReply): void {
+  reply.raw.once('close', () => {
+    const { record } = request;
+    const now = performance.now();
+    log.info(
+      {
+        requestId: request.id,
+        client: record.clientAddress,
+        method: request.method,
+        // Without the query: it may hold codes and tokens.
+        path: record.target.path || (request.raw.url ?? '').split('?', 1)[0],
+        route: record.route,
+        upstream: record.upstream,
+        decision: record.decision,
+        reason: record.reason,
+        status: reply.raw.headersSent ? reply.raw.statusCode : null,
+        completed: reply.raw.writableFinished,
+        tier: record.tier,
+        userId: record.userId,
+        impersonatedBy: record.impersonatedBy,
+        lookupMs: rounded(record.lookupMs),
+        upstreamMs: rounded(record.upstreamStartedAt && now - record.upstreamStartedAt),
+        totalMs: rounded(now - record.startedAt),
+      },
+      'request',
+    );
+  });
+}
+
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 100) / 100;
+}

@@ -1,0 +1,30 @@
+// Paths the gateway answers itself.
+import type { FastifyInstance } from 'fastify';
+import { GatewayError } from '../errors.ts';
+
+export const AUTH_PATH = '/api/auth';
+export const SIGN_IN_PAGE = '/_gateway/sign-in';
+
+/** Ours, whether something stands there or not: an upstream never sees them. */
+const RESERVED = ['/_gateway', '/_gateway/*', '/.well-known/jwks.json'];
+
+export function registerReservedPaths(app: FastifyInstance): void {
+  for (const url of RESERVED)
+    app.all(url, () => {
+      throw new GatewayError('route-not-found');
+    });
+}
+
+/**
+ * The link that signs a person in and brings them back.
+ *
+ * @param scopes asked for beyond the default ones
+ * @param back path and query they came from
+ */
+export function signInUrl(publicUrl: string, scopes: readonly string[], back: string): string {
+  const url = new URL(`${AUTH_PATH}/sign-in/social`, publicUrl);
+  url.searchParams.set('provider', 'github');
+  if (scopes.length > 0) url.searchParams.set('scopes', scopes.join(','));
+  url.searchParams.set('callbackURL', back);
+  return url.href;
+}

@@ -1,0 +1,47 @@
+// What is known about one request, gathered along its way: for the one line it leaves in the log.
+import type { Tier } from '../policy/session.ts';
+import type { Target } from '../policy/target.ts';
+
+export interface RequestRecord {
+  target: Target;
+  /** The client's address, seen through trusted proxies. */
+  clientAddress: string;
+  /** `performance.now()` at the start. */
+  readonly startedAt: number;
+  route: string | null;
+  upstream: string | null;
+  decision: 'allow' | 'deny' | null;
+  /** Code of the refusal or failure. */
+  reason: string | null;
+  tier: Tier | null;
+  userId: string | null;
+  impersonatedBy: string | null;
+  lookupMs: number | null;
+  /** `performance.now()` when the request went to the upstream. */
+  upstreamStartedAt: number | null;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    record: RequestRecord;
+  }
+}
+
+const NO_TARGET: Target = { path: '', query: '', matchPath: '' };
+
+export function newRecord(): RequestRecord {
+  return {
+    target: NO_TARGET,
+    clientAddress: '',
+    startedAt: performance.now(),
+    route: null,
+    upstream: null,
+    decision: null,
+    reason: null,
+    tier: null,
+    userId: null,
+    impersonatedBy: null,
+    lookupMs: null,
+    upstreamStartedAt: null,
+  };
+}

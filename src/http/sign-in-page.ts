@@ -1,0 +1,106 @@
+// The plain page where people sign in: /_gateway/sign-in?callbackURL=/where/they/were&error=code.
+import { createHash } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { ERRORS } from '../errors.ts';
+import { safeReturnUrl } from '../policy/return-url.ts';
+import type { Target } from '../policy/target.ts';
+import { AUTH_PATH, SIGN_IN_PAGE } from './paths.ts';
+
+export interface SignInPageOptions {
+  readonly publicUrl: string;
+  readonly trustedOrigins: ReadonlySet<string>;
+}
+
+/** Where a person who is not signed in is sent; the way back is kept. */
+export function signInLocation({ path, query }: Target): string {
+  return `${SIGN_IN_PAGE}?callbackURL=${encodeURIComponent(path + query)}`;
+}
+
+export function registerSignInPage(app: FastifyInstance, options: SignInPageOptions): void {
+  app.get<{ Querystring: { callbackURL?: unknown; error?: unknown } }>(SIGN_IN_PAGE, (request, reply) => {
+    const { callbackURL, error } = request.query;
+    const back = safeReturnUrl(callbackURL, options.publicUrl, options.trustedOrigins) ?? '/';
+    reply
+      .headers({
+        'cache-control': 'no-store',
+        'content-security-policy': CONTENT_POLICY,
+        'referrer-policy': 'same-origin',
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'DENY',
+      })
+      .type('text/html; charset=utf-8')
+      .send(page(back, failureText(error)));
+  });
+}
+
+/** What Better Auth calls the failures that people meet. */
+const FAILURES: Record<string, string> = {
+  access_denied: 'You cancelled the sign-in at GitHub.',
+  state_mismatch: 'The sign-in took too long or was started twice. Please try again.',
+  state_not_found: 'The sign-in was not started here. Please try again.',
+  invalid_code: 'GitHub did not confirm the sign-in. Please try again.',
+  BANNED_USER: ERRORS['user-banned'].advice,
+};
+
+function failureText(error: unknown): string | null {
+  if (typeof error !== 'string' || error === '') return null;
+  if (Object.hasOwn(ERRORS, error)) return ERRORS[error as keyof typeof ERRORS].advice;
+  return Object.hasOwn(FAILURES, error)
+    ? (FAILURES[error] ?? null)
+    : 'The sign-in did not work. Please try again.';
+}
+
+const STYLE = `
+  :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+  body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: Canvas; color: CanvasText; }
+  main { width: min(22rem, 100% - 3rem); text-align: center; }
+  h1 { font-size: 1.5rem; margin: 0 0 .5rem; }
+  p { margin: 0 0 1.5rem; }
+  .failure { border: 1px solid #cf222e; border-radius: .5rem; padding: .75rem 1rem; text-align: left; }
+  a.button { display: block; padding: .75rem 1rem; border-radius: .5rem; background: #1f2328; color: #fff;
+    border: 1px solid #59636e; text-decoration: none; font-weight: 600; }
+  a.button:hover { background: #32383f; }
+  a.button:focus-visible { outline: 3px solid #0969da; outline-offset: 2px; }
+`;
+
+const CONTENT_POLICY = [
+  "default-src 'none'",
+  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+function page(back: string, failure: string | null): string {
+  const start = `${AUTH_PATH}/sign-in/social?provider=github&callbackURL=${encodeURIComponent(back)}`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sign in</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Sign in</h1>
+${failure === null ? '' : `<p class="failure" role="alert">${escapeHtml(failure)}</p>`}
+<p>Continue with your GitHub account.</p>
+<a class="button" href="${escapeHtml(start)}">Sign in with GitHub</a>
+</main>
+</body>
+</html>
+`;
+}
+
+const ENTITIES: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+}

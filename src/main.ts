@@ -1,0 +1,86 @@
+// The process edge: the only file that touches process.*. Every command of the CLI is here.
+import { randomBytes } from 'node:crypto';
+import { Command } from 'commander';
+import { ConfigError } from './config/faults.ts';
+import { loadConfig } from './config/load.ts';
+import { configJsonSchema } from './config/schema.ts';
+import { DataFolderBusy } from './database/file-lock.ts';
+import { startDemo } from './demo/demo.ts';
+import { createGateway, migrateStore } from './gateway.ts';
+
+/** Longest an orderly end may take before the process leaves anyway. */
+const GRACE_MS = 10_000;
+
+const program = new Command('gateway').description(
+  'The gateway in front of HTTP services whose users sign in with GitHub',
+);
+
+program
+  .command('start', { isDefault: true })
+  .description('run the gateway that GATEWAY_CONFIG and the environment describe')
+  .action(async () => {
+    const config = loadConfig(process.env);
+    const gateway = await createGateway(config);
+    endWithProcess(() => gateway.close());
+    await gateway.listen({ host: config.host, port: config.port });
+  });
+
+program
+  .command('migrate')
+  .description('make the tables the gateway needs, in the database of DATABASE_URL or the embedded file')
+  .action(async () => {
+    const created = await migrateStore(loadConfig(process.env));
+    say(created.length === 0 ? 'Every table is there already.' : `Tables made: ${created.join(', ')}.`);
+  });
+
+program
+  .command('secret')
+  .description('print a new BETTER_AUTH_SECRET')
+  .action(() => say(randomBytes(32).toString('base64url')));
+
+program
+  .command('schema')
+  .description('print the JSON Schema of the configuration file')
+  .action(() => say(JSON.stringify(configJsonSchema(), null, 2)));
+
+program
+  .command('demo')
+  .description('run the gateway with a stand-in GitHub and a sample API, in a fresh data folder')
+  .action(async () => {
+    const demo = await startDemo(process.env, say);
+    endWithProcess(() => demo.close());
+  });
+
+await program.parseAsync().catch((error: unknown) => {
+  process.stderr.write(`${explain(error)}\n`);
+  process.exit(1);
+});
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Faults of the operator's making are told in words; anything else is ours, with its stack. */
+function explain(error: unknown): string {
+  if (error instanceof ConfigError || error instanceof DataFolderBusy) return error.message;
+  const { code, message, stack } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'EADDRNOTAVAIL')
+    return `Cannot listen: ${message}. HOST and PORT, ADMIN_HOST and ADMIN_PORT say where.`;
+  return stack ?? String(error);
+}
+
+function endWithProcess(close: () => Promise<unknown>): void {
+  let ending = false;
+  const end = () => {
+    // A second Ctrl-C means now.
+    if (ending) process.exit(1);
+    ending = true;
+    setTimeout(() => process.exit(1), GRACE_MS).unref();
+    close().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  process.on('SIGINT', end);
+  process.on('SIGTERM', end);
+}

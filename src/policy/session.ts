@@ -1,0 +1,53 @@
+// The words between asking who someone is and deciding what they may do. Types only.
+
+/** Why and until when a person may not enter. Times are epoch milliseconds; null means for good. */
+export interface Ban {
+  readonly reason: string | null;
+  readonly expiresAt: number | null;
+}
+
+/** What the store holds about one session and the person it belongs to. Times are epoch milliseconds. */
+export interface Session {
+  readonly id: string;
+  readonly userId: string;
+  readonly expiresAt: number;
+  /** User id of the administrator who acts as this person. */
+  readonly impersonatedBy: string | null;
+  readonly email: string;
+  readonly name: string;
+  /** Comma-separated when there are several, as Better Auth's admin plugin keeps them. */
+  readonly role: string;
+  readonly ban: Ban | null;
+  readonly github: GitHubAccount | null;
+}
+
+/** The person's GitHub account as last seen at a sign-in. */
+export interface GitHubAccount {
+  /** Numeric GitHub id, in decimal. */
+  readonly id: string;
+  /** Null until the gateway has seen the profile (a person created by another application). */
+  readonly login: string | null;
+  /** Encrypted; see auth/token-cipher.ts. */
+  readonly encryptedToken: string | null;
+  readonly tokenExpiresAt: number | null;
+  /** Null when the token does not tell (fine-grained tokens). */
+  readonly scopes: readonly string[] | null;
+}
+
+/** Asking "who is this?" has three outcomes. `failed` must never be treated as `none`. */
+export type Lookup =
+  | { readonly outcome: 'found'; readonly session: Session; readonly tier: Tier }
+  | { readonly outcome: 'none'; readonly reason: NoSessionReason; readonly ban?: Ban }
+  | { readonly outcome: 'failed'; readonly cause: unknown };
+
+export type Tier = 'shared' | 'store';
+
+export type NoSessionReason = 'no-session-cookie' | 'session-invalid' | 'session-expired' | 'user-banned';
+
+/** Asks who a Cookie header belongs to. Never throws: a store that cannot be asked is `failed`. */
+export type LookUpSession = (cookieHeader: string | undefined) => Promise<Lookup>;
+
+/** Is this ban in force? Time is an argument so that the answer can be tested. */
+export function isBanned(ban: Ban | null, now: number): ban is Ban {
+  return ban !== null && (ban.expiresAt === null || ban.expiresAt > now);
+}

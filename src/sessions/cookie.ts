@@ -1,0 +1,60 @@
+// What credential does a Cookie header carry? The signature is checked here, before any store is asked:
+// a forged cookie costs no I/O.
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { pairsOf } from '../policy/cookies.ts';
+
+export type Credential =
+  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'invalid' };
+
+export type ReadCredential = (cookieHeader: string | undefined) => Credential;
+
+/** `<text>.<base64 of HMAC-SHA256(text)>`, percent-encoded: the form Better Auth signs cookies in. */
+const SIGNED = /^(.+)\.([A-Za-z0-9+/]{43}=)$/s;
+const TOKEN = /^[A-Za-z0-9_-]{16,128}$/;
+const MAX_VALUE_LENGTH = 512;
+
+/**
+ * @param cookieName with its `__Secure-` prefix where the gateway is served over https
+ * @param secrets all that may have signed; the first is the current one
+ */
+export function credentialReader(cookieName: string, secrets: readonly string[]): ReadCredential {
+  return (cookieHeader) => {
+    if (cookieHeader === undefined || !cookieHeader.includes(cookieName)) return { kind: 'absent' };
+    const values = new Set<string>();
+    for (const { name, value } of pairsOf(cookieHeader)) if (name === cookieName) values.add(value);
+    const [value, ...others] = values;
+    if (value === undefined) return { kind: 'absent' };
+    // Two different session cookies: parsers disagree about which one counts, so neither does.
+    if (others.length > 0) return { kind: 'invalid' };
+    const token = verify(value, secrets);
+    return token !== null && TOKEN.test(token) ? { kind: 'token', token } : { kind: 'invalid' };
+  };
+}
+
+/** The signed text of a cookie value, or null when no secret has signed it. */
+export function verify(value: string, secrets: readonly string[]): string | null {
+  if (value.length > MAX_VALUE_LENGTH) return null;
+  const [, text, signature] = SIGNED.exec(decode(value)) ?? [];
+  if (text === undefined || signature === undefined) return null;
+  const given = Buffer.from(signature, 'base64');
+  return secrets.some((secret) => timingSafeEqual(given, mac(text, secret))) ? text : null;
+}
+
+/** A cookie value as Better Auth would sign it, ready for a Cookie header. */
+export function sign(text: string, secret: string): string {
+  return encodeURIComponent(`${text}.${mac(text, secret).toString('base64')}`);
+}
+
+function mac(text: string, secret: string): Buffer {
+  return createHmac('sha256', secret).update(text).digest();
+}
+
+function decode(value: string): string {
+  try {
+    return value.includes('%') ? decodeURIComponent(value) : value;
+  } catch {
+    return '';
+  }
+}

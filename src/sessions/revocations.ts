@@ -1,0 +1,60 @@
+// What must be forgotten when a session, its person or their account changes. Knows of what this gateway writes.
+import { sql } from 'kysely';
+import type { Database } from '../database/database.ts';
+import type { SharedTier } from './shared.ts';
+import { tokenHash } from './token-hash.ts';
+
+export interface Revocations {
+  /** Before the row goes: a session that a ban ends is remembered as banned. */
+  sessionEnding(session: { token: string; userId: string; expiresAt: Date }): Promise<void>;
+  /** After the row has gone or changed. */
+  sessionChanged(token: string): Promise<void>;
+  /** After a person or their account has changed. */
+  userChanged(userId: string): Promise<void>;
+}
+
+/** @param onError told when Redis could not be: its entries then live for up to a minute */
+export function createRevocations(
+  database: Database,
+  shared: SharedTier | null,
+  onError: (error: unknown) => void,
+): Revocations {
+  const forget = async (tokens: string[]) => {
+    await shared?.forget(tokens).catch(onError);
+  };
+  return {
+    async sessionEnding({ token, userId, expiresAt }) {
+      await rememberBanned(database, tokenHash(token), userId, database.date(expiresAt.getTime()));
+    },
+    sessionChanged: (token) => forget([token]),
+    async userChanged(userId) {
+      if (!shared) return;
+      const sessions = await database.kysely
+        .selectFrom('session')
+        .select('token')
+        .where('userId', '=', userId)
+        .execute();
+      await forget(sessions.map((session) => session.token));
+    },
+  };
+}
+
+/** One statement: the row appears only while its user is banned. What has run out is swept on the way. */
+async function rememberBanned(
+  database: Database,
+  hash: string,
+  userId: string,
+  until: unknown,
+): Promise<void> {
+  const isTrue = database.kind === 'sqlite' ? sql`1` : sql`true`;
+  const date = database.kind === 'sqlite' ? sql`${until}` : sql`cast(${until} as timestamptz)`;
+  const inserted = await sql`
+    insert into "gateway_ended_session" ("tokenHash", "userId", "until")
+    select ${hash}, "id", ${date} from "user" where "id" = ${userId} and "banned" = ${isTrue}
+    on conflict ("tokenHash") do nothing`.execute(database.kysely);
+  if ((inserted.numAffectedRows ?? 0n) === 0n) return;
+  await database.kysely
+    .deleteFrom('gateway_ended_session')
+    .where('until', '<', database.date(Date.now()))
+    .execute();
+}

@@ -1,0 +1,100 @@
+// The truth about a session: one query to the store.
+import { sql } from 'kysely';
+import { type Database, millisOf } from '../database/database.ts';
+import type { StoredBoolean, StoredDate } from '../database/tables.ts';
+import type { Ban, GitHubAccount, Session } from '../policy/session.ts';
+import { tokenHash } from './token-hash.ts';
+
+/** What the store says about a session token. It throws when it cannot be asked. */
+export type StoreAnswer =
+  | { readonly found: 'session'; readonly session: Session }
+  | { readonly found: 'ended'; readonly ban: Ban }
+  | { readonly found: 'nothing' };
+
+export type ReadSession = (token: string) => Promise<StoreAnswer>;
+
+interface Row {
+  sessionId: string | null;
+  expiresAt: StoredDate | null;
+  impersonatedBy: string | null;
+  endedUntil: StoredDate | null;
+  userId: string | null;
+  email: string | null;
+  name: string | null;
+  role: string | null;
+  banned: StoredBoolean | null;
+  banReason: string | null;
+  banExpires: StoredDate | null;
+  githubId: string | null;
+  accessToken: string | null;
+  accessTokenExpiresAt: StoredDate | null;
+  scope: string | null;
+  login: string | null;
+  scopesKnown: number | null;
+}
+
+/** Session, user, GitHub account and profile, or the ban that ended the session, in one query. */
+export function storeReader(database: Database): ReadSession {
+  return async (token) => {
+    const { rows } = await query(token).execute(database.kysely);
+    const row = rows[0];
+    return row ? answerOf(row) : { found: 'nothing' };
+  };
+}
+
+function query(token: string) {
+  return sql<Row>`
+    select s."id" as "sessionId", s."expiresAt", s."impersonatedBy", e."until" as "endedUntil",
+      u."id" as "userId", u."email", u."name", u."role", u."banned", u."banReason", u."banExpires",
+      a."accountId" as "githubId", a."accessToken", a."accessTokenExpiresAt", a."scope",
+      p."login", p."scopesKnown"
+    from (select cast(${token} as text) as "token", cast(${tokenHash(token)} as text) as "tokenHash") as c
+    left join "session" as s on s."token" = c."token"
+    left join "gateway_ended_session" as e on e."tokenHash" = c."tokenHash"
+    join "user" as u on u."id" = coalesce(s."userId", e."userId")
+    left join "account" as a on a."userId" = u."id" and a."providerId" = 'github'
+    left join "gateway_github_profile" as p on p."userId" = u."id"
+    order by a."updatedAt" desc
+    limit 1`;
+}
+
+function answerOf(row: Row): StoreAnswer {
+  if (row.sessionId !== null && row.expiresAt !== null && row.userId !== null)
+    return { found: 'session', session: sessionOf(row, row.sessionId, row.userId, row.expiresAt) };
+  const ban = banOf(row);
+  if (ban && row.endedUntil !== null && millisOf(row.endedUntil) > Date.now()) return { found: 'ended', ban };
+  return { found: 'nothing' };
+}
+
+function sessionOf(row: Row, id: string, userId: string, expiresAt: StoredDate): Session {
+  return {
+    id,
+    userId,
+    expiresAt: millisOf(expiresAt),
+    impersonatedBy: row.impersonatedBy,
+    email: row.email ?? '',
+    name: row.name ?? '',
+    role: row.role ?? 'user',
+    ban: banOf(row),
+    github: row.githubId === null ? null : accountOf(row, row.githubId),
+  };
+}
+
+function accountOf(row: Row, id: string): GitHubAccount {
+  return {
+    id,
+    login: row.login,
+    encryptedToken: row.accessToken,
+    tokenExpiresAt: millisOf(row.accessTokenExpiresAt),
+    scopes: row.scopesKnown === 0 ? null : scopesOf(row.scope),
+  };
+}
+
+/** Written with commas by us and GitHub, with commas or spaces by older applications. */
+function scopesOf(scope: string | null): string[] {
+  return (scope ?? '').split(/[\s,]+/).filter((each) => each !== '');
+}
+
+function banOf(row: Row): Ban | null {
+  return row.banned ? { reason: row.banReason, expiresAt: millisOf(row.banExpires) } : null;
+}
