@@ -57,7 +57,9 @@ export async function createGateway(
   const readOrigin = originReader(config.publicUrl, isTrusted);
   const database = openDatabase(config);
   const redis =
-    config.redisUrl === null ? null : openRedis(config.redisUrl, (err) => logger.debug({ err }, 'redis'));
+    config.redisUrl === null
+      ? null
+      : await openRedis(config.redisUrl, (err) => logger.debug({ err }, 'redis'));
 
   const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin });
   app.addHook('onClose', async () => {

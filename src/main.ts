@@ -5,6 +5,7 @@ import { ConfigError } from './config/faults.ts';
 import { loadConfig } from './config/load.ts';
 import { configJsonSchema } from './config/schema.ts';
 import { DataFolderBusy } from './database/file-lock.ts';
+import { startSampleApi } from './demo/api.ts';
 import { startDemo } from './demo/demo.ts';
 import { createGateway, migrateStore } from './gateway.ts';
 
@@ -49,6 +50,20 @@ program
   .action(async () => {
     const demo = await startDemo(process.env, say);
     endWithProcess(() => demo.close());
+  });
+
+program
+  .command('sample-api')
+  .description('run the sample API of the demo by itself, at HOST and PORT (3000); it asks GITHUB_API_URL')
+  .action(async () => {
+    const { HOST, PORT, GITHUB_API_URL } = process.env;
+    const api = await startSampleApi(
+      GITHUB_API_URL || 'https://api.github.com',
+      Number(PORT || 3000),
+      HOST || undefined,
+    );
+    endWithProcess(() => api.close());
+    say(JSON.stringify({ name: 'api', url: api.url }));
   });
 
 await program.parseAsync().catch((error: unknown) => {

@@ -9,7 +9,7 @@ export interface SampleApi {
 }
 
 /** @param githubApiUrl where /user is asked for with the caller's token */
-export async function startSampleApi(githubApiUrl: string, port = 0): Promise<SampleApi> {
+export async function startSampleApi(githubApiUrl: string, port = 0, host = '127.0.0.1'): Promise<SampleApi> {
   const server = createServer((request, response) => {
     answer(request, githubApiUrl).then(
       (body) => sendJson(response, 200, body),
@@ -18,10 +18,10 @@ export async function startSampleApi(githubApiUrl: string, port = 0): Promise<Sa
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${host}:${(server.address() as AddressInfo).port}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

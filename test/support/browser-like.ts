@@ -1,0 +1,71 @@
+// A client that keeps cookies, as a browser or curl with a cookie jar would.
+import type { StandInGitHub } from '../../src/demo/github/server.ts';
+import type { TestGateway } from './gateway.ts';
+
+export interface Client {
+  /** Sends the cookies it has, keeps the ones it gets, follows nothing. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  json<T = Record<string, unknown>>(path: string, init?: RequestInit): Promise<T>;
+  readonly cookies: Map<string, string>;
+}
+
+export function createClient(baseUrl: string, cookies = new Map<string, string>()): Client {
+  const send = async (path: string, init: RequestInit = {}) => {
+    const headers = new Headers(init.headers);
+    if (cookies.size > 0 && !headers.has('cookie')) headers.set('cookie', cookieHeader(cookies));
+    const response = await fetch(new URL(path, baseUrl), { redirect: 'manual', ...init, headers });
+    keepCookies(cookies, response);
+    return response;
+  };
+  return {
+    cookies,
+    fetch: send,
+    json: async <T>(path: string, init?: RequestInit) => (await (await send(path, init)).json()) as T,
+  };
+}
+
+export function cookieHeader(cookies: ReadonlyMap<string, string>): string {
+  return [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+}
+
+/** A JSON POST. */
+export function post(body: unknown = {}): RequestInit {
+  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+}
+
+/** A client signed in with a personal access token. */
+export async function signInWithToken(
+  gateway: Pick<TestGateway, 'url' | 'github'>,
+  login = 'octocat',
+  scopes = ['read:user', 'user:email', 'public_repo'],
+): Promise<Client> {
+  const client = createClient(gateway.url);
+  const pat = gateway.github.control.issueToken({ login, kind: 'classic', scopes });
+  const response = await client.fetch('/api/auth/pat-signin', post({ pat }));
+  if (response.status !== 200)
+    throw new Error(`sign-in of ${login} was answered ${response.status}: ${await response.text()}`);
+  return client;
+}
+
+/** A client that went through GitHub's authorize page. @returns also where it was sent in the end */
+export async function signInWithGitHub(
+  gateway: { url: string; github: StandInGitHub },
+  login = 'octocat',
+  start = '/api/auth/sign-in/social?provider=github&callbackURL=/api/home',
+): Promise<{ client: Client; landedAt: string | null; response: Response }> {
+  const client = createClient(gateway.url);
+  const started = await client.fetch(start);
+  const authorizeUrl = started.headers.get('location') ?? '';
+  const callback = await gateway.github.control.authorize({ url: authorizeUrl, login });
+  const response = await client.fetch(callback);
+  return { client, landedAt: response.headers.get('location'), response };
+}
+
+function keepCookies(cookies: Map<string, string>, response: Response): void {
+  for (const line of response.headers.getSetCookie()) {
+    const [pair = ''] = line.split(';', 1);
+    const [name = ''] = pair.split('=', 1);
+    if (/max-age=0/i.test(line)) cookies.delete(name);
+    else cookies.set(name, pair.slice(name.length + 1));
+  }
+}

@@ -1,0 +1,147 @@
+// A whole gateway for a test: real sockets, a stand-in GitHub, a recording upstream, and the stores asked for.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { type GatewayConfig, loadConfig } from '../../src/config/load.ts';
+import { type StandInGitHub, startStandInGitHub } from '../../src/demo/github/server.ts';
+import { createGateway, migrateStore } from '../../src/gateway.ts';
+import { createLogger } from '../../src/http/logging.ts';
+import { createDatabase } from './postgres.ts';
+import { createRedisSpace } from './redis.ts';
+import { freePort } from './servers/port.ts';
+import { type RecordingUpstream, startRecordingUpstream } from './upstream.ts';
+
+export interface TestGateway {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly app: FastifyInstance;
+  readonly config: GatewayConfig;
+  readonly github: StandInGitHub;
+  readonly upstream: RecordingUpstream;
+  /** Every line of the gateway's log so far. */
+  readonly logLines: () => string[];
+  /** A further gateway on the same stores and upstream. */
+  another(): Promise<TestGateway>;
+  close(): Promise<void>;
+}
+
+export interface TestGatewayOptions {
+  /** `postgres` with `redis` unless said otherwise. */
+  readonly stores?: 'postgres+redis' | 'postgres' | 'sqlite';
+  /** The configuration file; `${UPSTREAM}` stands for the recording upstream. */
+  readonly config?: string;
+  readonly env?: Record<string, string>;
+  readonly logLevel?: string;
+}
+
+export const DEFAULT_CONFIG = `
+upstreams:
+  hub: { targets: ["\${UPSTREAM}"], githubToken: forwarded }
+  plain: { targets: ["\${UPSTREAM}"] }
+routes:
+  - { path: /public/**, upstream: plain, access: public }
+  - { path: /optional/**, upstream: hub, access: optional }
+  - { path: /plain/**, upstream: plain, access: session }
+  - { path: /api/admin/**, upstream: hub, access: { roles: [admin] } }
+  - { path: /api/workflows/**, upstream: hub, access: { scopes: [workflow] } }
+  - { path: /api/repos/**, methods: [GET], upstream: hub, access: { scopes: [public_repo] } }
+  - { path: /api/**, upstream: hub, access: session }
+admins: [monalisa]
+`;
+
+/** Starts everything; close() of the returned gateway ends everything. */
+export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const opened = new AsyncDisposableStack();
+  try {
+    const github = await startStandInGitHub();
+    opened.defer(() => github.close());
+    const upstream = await startRecordingUpstream();
+    opened.defer(() => upstream.close());
+    const dir = await mkdtemp(join(tmpdir(), 'gateway-test-'));
+    opened.defer(() => rm(dir, { recursive: true, force: true }));
+    await writeFile(join(dir, 'gateway.yaml'), options.config ?? DEFAULT_CONFIG);
+    const stores = await openStores(options.stores ?? 'postgres+redis', opened);
+    const env = {
+      ...baseEnv(dir, github, upstream),
+      ...stores,
+      LOG_LEVEL: options.logLevel ?? 'info',
+      ...options.env,
+    };
+    const gateway = await runGateway(env, github, upstream);
+    opened.defer(gateway.close);
+    return { ...gateway, close: () => opened.disposeAsync() };
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+type Env = Record<string, string>;
+
+function baseEnv(dir: string, github: StandInGitHub, upstream: RecordingUpstream): Env {
+  return {
+    GATEWAY_CONFIG: join(dir, 'gateway.yaml'),
+    DATA_DIR: join(dir, 'data'),
+    UPSTREAM: upstream.url,
+    BETTER_AUTH_SECRET: 'a-secret-for-tests-0123456789abcdefghij',
+    GITHUB_URL: github.url,
+    GITHUB_API_URL: github.apiUrl,
+    GITHUB_CLIENT_ID: github.app.clientId,
+    GITHUB_CLIENT_SECRET: github.app.clientSecret,
+  };
+}
+
+async function openStores(stores: string, opened: AsyncDisposableStack): Promise<Env> {
+  if (stores === 'sqlite') return {};
+  const database = await createDatabase();
+  opened.defer(() => database.drop());
+  if (stores === 'postgres') return { DATABASE_URL: database.url };
+  const redis = await createRedisSpace();
+  opened.defer(() => redis.drop());
+  return { DATABASE_URL: database.url, REDIS_URL: redis.url };
+}
+
+async function runGateway(
+  env: Env,
+  github: StandInGitHub,
+  upstream: RecordingUpstream,
+): Promise<TestGateway> {
+  const port = await freePort();
+  const adminPort = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const config = loadConfig({
+    BETTER_AUTH_URL: url,
+    ...env,
+    PORT: String(port),
+    ADMIN_PORT: String(adminPort),
+  });
+  github.app.redirectUris.push(`${config.publicUrl}/api/auth/callback/github`);
+  if (config.databaseUrl !== null) await migrateStore(config);
+  const { destination, lines } = lineCollector();
+  const app = await createGateway(config, { logger: createLogger(config.logLevel, destination) });
+  await app.listen({ host: '127.0.0.1', port });
+  return {
+    url,
+    adminUrl: `http://127.0.0.1:${adminPort}`,
+    app,
+    config,
+    github,
+    upstream,
+    logLines: () => lines,
+    another: () => runGateway(env, github, upstream),
+    close: () => app.close(),
+  };
+}
+
+function lineCollector() {
+  const lines: string[] = [];
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(...String(chunk).split('\n').filter(Boolean));
+      done();
+    },
+  });
+  return { destination, lines };
+}

@@ -1,0 +1,45 @@
+import { inject } from 'vitest';
+import { callRedis, type RedisOptions, type RedisServer, runRedis } from './servers/redis-server.ts';
+
+export type { RedisServer } from './servers/redis-server.ts';
+
+export type RedisSpace = { url: string; drop(): Promise<void> };
+
+const claimSeconds = 3600;
+
+/**
+ * An empty logical database of the Redis all tests share. Keys are separate; pub/sub channels, server settings and
+ * statistics are not: a test that touches those takes `startRedis`.
+ */
+export async function createRedisSpace(): Promise<RedisSpace> {
+  const number = await claimDatabase();
+  const url = new URL(inject('redisUrl'));
+  url.pathname = `/${number}`;
+  await callRedis(url.href, ['FLUSHDB']);
+  return {
+    url: url.href,
+    async drop() {
+      await callRedis(url.href, ['FLUSHDB']);
+      await callRedis(inject('redisUrl'), ['DEL', claimKey(number)]);
+    },
+  };
+}
+
+/** A private Redis, for tests that take it down, set it up or count on it alone. */
+export function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
+  return runRedis(options);
+}
+
+/** Test files run in several processes: database 0 is where they agree on who has which number. */
+async function claimDatabase(): Promise<number> {
+  const [, count] = (await callRedis(inject('redisUrl'), ['CONFIG', 'GET', 'databases'])) as string[];
+  for (let number = 1; number < Number(count); number++) {
+    const claim = ['SET', claimKey(number), 'taken', 'NX', 'EX', String(claimSeconds)] as const;
+    if ((await callRedis(inject('redisUrl'), [...claim])) === 'OK') return number;
+  }
+  throw new Error('all databases of the shared Redis are taken: a test does not drop its space');
+}
+
+function claimKey(number: number): string {
+  return `test-space:${number}`;
+}

@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { serverAccount } from './account.ts';
+
+export type Command = { program: string; args: string[] };
+
+/** One life of a server: from its start to the end of its last process. */
+export type Life = {
+  pid: number;
+  /** Settles when the server and everything it forked have ended. */
+  over: Promise<void>;
+  /** Gives up the server's pid, which stays reserved until then, and leaves its folder. */
+  release(): void;
+  /** Ends the server if it still runs and removes its folder. */
+  erase(): Promise<void>;
+};
+
+const script = readFileSync(new URL('supervise.sh', import.meta.url), 'utf8');
+
+/** Starts a server that ends with this process, also when this process is killed. */
+export async function supervise(command: Command, folder: string, endSignal: string): Promise<Life> {
+  const supervisor = spawn(
+    'sh',
+    ['-c', script, 'supervise', endSignal, folder, command.program, ...command.args],
+    {
+      ...serverAccount(),
+      cwd: folder,
+      // In a session of its own it does not get the terminal's Ctrl-C before the tests have ended.
+      detached: true,
+      stdio: ['pipe', 'pipe', 'ignore', 'pipe'],
+    },
+  );
+  const { stdin, stdout, alive } = pipesOf(supervisor);
+  // Writing to a supervisor that was killed is no fault: what it watched is gone too.
+  stdin.on('error', () => {});
+  const over = once(alive.resume().unref(), 'close').then(() => {});
+  const [firstLine] = await once(stdout, 'data');
+  supervisor.unref();
+  return {
+    pid: Number(firstLine),
+    over,
+    release: () => void stdin.end('keep\n'),
+    erase: async () => {
+      const ended = once(supervisor, 'exit');
+      supervisor.ref();
+      stdin.end();
+      await ended;
+    },
+  };
+}
+
+function pipesOf({ stdin, stdout, stdio }: ChildProcess) {
+  if (!stdin || !stdout || !stdio[3]) throw new Error('a supervisor has pipes');
+  return { stdin, stdout, alive: stdio[3] as Socket };
+}

@@ -1,0 +1,41 @@
+import type { Reporter, SerializedError, TestModule } from 'vitest/node';
+
+type Counts = { passed: number; failed: number; skipped: number };
+
+/**
+ * Prints `N passed, N failed` as the very last line, with `, N skipped` when some were.
+ * Whatever makes the run fail counts as failed: a test, a suite's hook, a file that does not load, an unhandled error.
+ */
+export default class SummaryReporter implements Reporter {
+  #counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+
+  onInit(): void {
+    // Everything else is printed by then, and the exit code is known.
+    process.on('exit', (code) => {
+      process.stdout.write(`${summaryLine(this.#counts, code)}\n`);
+    });
+  }
+
+  onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
+    const counts = { passed: 0, failed: unhandled.length, skipped: 0 };
+    for (const module of modules) addModule(counts, module);
+    this.#counts = counts;
+  }
+}
+
+function addModule(counts: Counts, module: TestModule): void {
+  if (module.errors().length > 0) counts.failed++;
+  for (const suite of module.children.allSuites()) {
+    if (suite.errors().length > 0) counts.failed++;
+  }
+  for (const test of module.children.allTests()) {
+    const { state } = test.result();
+    if (state !== 'pending') counts[state]++;
+  }
+}
+
+/** A run that fails for a reason no test knows (its setup, an interruption) never reads `0 failed`. */
+export function summaryLine({ passed, failed, skipped }: Counts, exitCode: number): string {
+  const failures = exitCode === 0 ? failed : Math.max(failed, 1);
+  return `${passed} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}
