@@ -10,6 +10,7 @@ import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts'
 import { signInRecorder } from './auth/people.ts';
 import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
 import type { GatewayConfig } from './config/load.ts';
+import { configWarnings } from './config/warnings.ts';
 import { type Database, openDatabase, openDatabaseForMigration } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
 import { checkHealth } from './forwarding/health.ts';
@@ -53,6 +54,7 @@ export async function createGateway(
   options: GatewayOptions = {},
 ): Promise<FastifyInstance> {
   const logger = options.logger ?? createLogger(config.logLevel);
+  for (const warning of configWarnings(config)) logger.warn(warning);
   const isTrusted = trustAddresses(config.trustedProxies);
   const readOrigin = originReader(config.publicUrl, isTrusted);
   const database = openDatabase(config);
@@ -142,7 +144,7 @@ function authParts(
     github: config.github,
     githubClient: createGitHubClient(config.github),
     recordSignIn,
-    revocations,
+    changes: revocations,
     onEndpointError: noteEndpointError,
     log: (level, message) => logger[level]({ part: 'better-auth' }, message),
   };

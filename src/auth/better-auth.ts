@@ -1,16 +1,22 @@
 // Better Auth, set up for this gateway: its tables, its cookies, our GitHub provider, our encryption.
 import { type BetterAuthOptions, betterAuth } from 'better-auth';
 import { admin } from 'better-auth/plugins';
-import type { VersionedSecret } from '../config/environment.ts';
 import type { Database } from '../database/database.ts';
-import type { Revocations } from '../sessions/revocations.ts';
 import type { GitHubClient, GitHubOptions } from './github.ts';
 import { githubProvider } from './github-provider.ts';
+import type { VersionedSecret } from './keys.ts';
 import { patSignIn } from './pat-signin.ts';
 import type { RecordSignIn } from './people.ts';
 import type { TokenCipher } from './token-cipher.ts';
 
 const DAY_SECONDS = 24 * 60 * 60;
+
+/** Told when what a session stands on changes; see sessions/revocations.ts. */
+export interface ChangeHooks {
+  sessionEnding(session: { token: string; userId: string; expiresAt: Date }): Promise<void>;
+  sessionChanged(token: string): Promise<void>;
+  userChanged(userId: string): Promise<void>;
+}
 
 export interface AuthParts {
   readonly publicUrl: string;
@@ -21,7 +27,7 @@ export interface AuthParts {
   readonly github: GitHubOptions;
   readonly githubClient: GitHubClient;
   readonly recordSignIn: RecordSignIn;
-  readonly revocations: Revocations;
+  readonly changes: ChangeHooks;
   /** Told of errors thrown inside Better Auth's endpoints, which it answers with a bare 500. */
   readonly onEndpointError: (error: unknown) => void;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => void;
@@ -34,7 +40,7 @@ export function createAuth(parts: AuthParts) {
 }
 
 function authOptions(parts: AuthParts) {
-  const { publicUrl, database, revocations } = parts;
+  const { publicUrl, database } = parts;
   const signInPage = `${publicUrl}/_gateway/sign-in`;
   return {
     appName: 'Better Hub Gateway',
@@ -71,7 +77,7 @@ function authOptions(parts: AuthParts) {
       // The edge overwrites this header with the client's address; see http/auth-routes.ts.
       ipAddress: { ipAddressHeaders: ['x-forwarded-for'], ipv6Subnet: 128 },
     },
-    databaseHooks: revocationHooks(revocations),
+    databaseHooks: changeHooks(parts.changes),
     onAPIError: { errorURL: signInPage, onError: parts.onEndpointError },
     logger: { level: 'warn', log: (level, message) => parts.log(level, message) },
     plugins: [admin(), patSignIn(parts.githubClient, parts.recordSignIn), ...providers(parts)],
@@ -107,16 +113,16 @@ function encryptedField(cipher: TokenCipher) {
   };
 }
 
-function revocationHooks(revocations: Revocations): NonNullable<BetterAuthOptions['databaseHooks']> {
+function changeHooks(changes: ChangeHooks): NonNullable<BetterAuthOptions['databaseHooks']> {
   return {
     session: {
-      update: { after: async (session) => revocations.sessionChanged(session.token) },
+      update: { after: async (session) => changes.sessionChanged(session.token) },
       delete: {
-        before: async (session) => revocations.sessionEnding(session),
-        after: async (session) => revocations.sessionChanged(session.token),
+        before: async (session) => changes.sessionEnding(session),
+        after: async (session) => changes.sessionChanged(session.token),
       },
     },
-    user: { update: { after: async (user) => revocations.userChanged(user.id) } },
-    account: { update: { after: async (account) => revocations.userChanged(account.userId) } },
+    user: { update: { after: async (user) => changes.userChanged(user.id) } },
+    account: { update: { after: async (account) => changes.userChanged(account.userId) } },
   };
 }

@@ -1,7 +1,7 @@
 // How GitHub tokens are kept: AES-256-GCM with a named key, or Better Auth's own format. Both are always read.
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { symmetricDecrypt, symmetricEncrypt } from 'better-auth/crypto';
-import type { TokenKey, VersionedSecret } from '../config/environment.ts';
+import type { TokenKey, VersionedSecret } from './keys.ts';
 
 export interface TokenCipher {
   encrypt(token: string): Promise<string>;

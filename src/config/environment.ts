@@ -1,19 +1,8 @@
 // Reads the environment: addresses and secrets, each secret also from the file named by NAME_FILE.
 import { readFileSync } from 'node:fs';
+import type { TokenKey, VersionedSecret } from '../auth/keys.ts';
 import { isLoopback } from '../forwarding/upstream-options.ts';
 import type { Fault } from './faults.ts';
-
-/** A secret and its version; the first of a list signs and encrypts, all verify and decrypt. */
-export interface VersionedSecret {
-  readonly version: number;
-  readonly value: string;
-}
-
-/** A key for GitHub tokens; 32 bytes. */
-export interface TokenKey {
-  readonly id: string;
-  readonly key: Buffer;
-}
 
 export interface Environment {
   readonly databaseUrl: string | null;
@@ -36,6 +25,7 @@ export interface Environment {
   readonly adminPort: number;
   readonly dataDir: string;
   readonly logLevel: string;
+  readonly production: boolean;
 }
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
@@ -87,6 +77,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv, faults: Fault[]): Enviro
     adminPort: read.port('ADMIN_PORT', 9090),
     dataDir: read.text('DATA_DIR') ?? '.data',
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
+    production: read.text('NODE_ENV') === 'production',
   };
 }
 

@@ -29,12 +29,22 @@ function readFile(name: string, env: NodeJS.ProcessEnv, faults: Fault[]): FileOp
   const text = readText(name, faults);
   if (text === null) return null;
   const file = readConfigText(text, name, env);
-  faults.push(...file.faults);
-  if (file.data === undefined) return null;
+  if (file.data === undefined) {
+    faults.push(...file.faults);
+    return null;
+  }
   const parsed = fileSchema.safeParse(file.data);
-  if (!parsed.success) faults.push(...parsed.error.issues.flatMap((issue) => issueFaults(issue, file, [])));
-  faults.push(...crossFaults(file));
+  const issues = parsed.success ? [] : parsed.error.issues;
+  const ofSchema = issues.flatMap((issue) => issueFaults(issue, file, []));
+  faults.push(...[...file.faults, ...ofSchema, ...crossFaults(file)].sort(byPlace));
   return parsed.success ? parsed.data : null;
+}
+
+/** In the order of the file, whatever found them. */
+function byPlace(a: Fault, b: Fault): number {
+  const [lineOfA = 0, columnOfA = 0] = a.place.split(':').slice(-2).map(Number);
+  const [lineOfB = 0, columnOfB = 0] = b.place.split(':').slice(-2).map(Number);
+  return lineOfA - lineOfB || columnOfA - columnOfB;
 }
 
 function readText(name: string, faults: Fault[]): string | null {
@@ -101,38 +111,49 @@ function objectBranch(node: SchemaNode | undefined): SchemaNode | undefined {
   return node?.anyOf ? node.anyOf.find((branch) => branch.properties) : node;
 }
 
-/** What only shows when parts are held against each other. Looks at the parts that are sound by themselves. */
+/** What only shows when parts are held against each other; looked for even where a part is faulty by itself. */
 function crossFaults(file: ConfigFile): Fault[] {
-  const data = file.data as { upstreams?: unknown; routes?: unknown };
-  const upstreams = Object.keys(isRecord(data?.upstreams) ? data.upstreams : {});
-  const routes = soundRoutes(data?.routes);
+  const data: Record<string, unknown> = isRecord(file.data) ? file.data : {};
+  const upstreams = Object.keys(isRecord(data.upstreams) ? data.upstreams : {});
+  const written = Array.isArray(data.routes) ? data.routes : [];
+  const sound = soundRoutes(written);
   return [
-    ...routes.flatMap(([at, route]) => routeFaults(at, route, upstreams, file)),
-    ...conflictFaults(routes, file),
-    ...unusedFaults(upstreams, routes, data?.routes, file),
+    ...written.flatMap((route, at) => upstreamFaults(at, route, upstreams, file)),
+    ...sound.flatMap(([at, route]) => pathFaults(at, route, file)),
+    ...conflictFaults(sound, file),
+    ...unusedFaults(upstreams, written, file),
   ];
 }
 
 type IndexedRoute = readonly [at: number, route: RouteOptions];
 
-function soundRoutes(routes: unknown): IndexedRoute[] {
-  if (!Array.isArray(routes)) return [];
+function soundRoutes(routes: readonly unknown[]): IndexedRoute[] {
   return routes.flatMap((route, at) => {
     const parsed = routeSchema.safeParse(route);
     return parsed.success ? [[at, parsed.data] as const] : [];
   });
 }
 
-function routeFaults(at: number, route: RouteOptions, upstreams: string[], file: ConfigFile): Fault[] {
+function upstreamFaults(at: number, route: unknown, upstreams: string[], file: ConfigFile): Fault[] {
+  const name = isRecord(route) ? route.upstream : undefined;
+  if (typeof name !== 'string' || upstreams.includes(name)) return [];
+  const message = `there is no upstream ${name}; there is ${upstreams.join(', ') || 'none'}`;
+  return [routeFault(at, 'upstream', message, file)];
+}
+
+function pathFaults(at: number, route: RouteOptions, file: ConfigFile): Fault[] {
   const faults: Fault[] = [];
-  const report = (key: string, message: string) =>
-    faults.push({ place: file.place(['routes', at, key]), message: `routes.${at}.${key}: ${message}` });
-  if (!upstreams.includes(route.upstream))
-    report('upstream', `there is no upstream ${route.upstream}; there is ${upstreams.join(', ') || 'none'}`);
-  if (RESERVED.test(route.path)) report('path', 'the gateway answers this path itself');
-  if (route.stripPrefix && !isUnder(route.path, route.stripPrefix))
-    report('stripPrefix', `must be the beginning of the path ${route.path}, in whole segments`);
+  if (RESERVED.test(route.path))
+    faults.push(routeFault(at, 'path', 'the gateway answers this path itself', file));
+  if (route.stripPrefix && !isUnder(route.path, route.stripPrefix)) {
+    const message = `must be the beginning of the path ${route.path}, in whole segments`;
+    faults.push(routeFault(at, 'stripPrefix', message, file));
+  }
   return faults;
+}
+
+function routeFault(at: number, key: string, message: string, file: ConfigFile): Fault {
+  return { place: file.place(['routes', at, key]), message: `routes.${at}.${key}: ${message}` };
 }
 
 function isUnder(path: string, prefix: string): boolean {
@@ -146,10 +167,8 @@ function conflictFaults(routes: IndexedRoute[], file: ConfigFile): Fault[] {
   });
 }
 
-function unusedFaults(names: string[], routes: IndexedRoute[], all: unknown, file: ConfigFile): Fault[] {
-  // A faulty route may be the one that names the upstream: then nothing can be said yet.
-  if (!Array.isArray(all) || routes.length < all.length) return [];
-  const used = new Set(routes.map(([, route]) => route.upstream));
+function unusedFaults(names: string[], routes: readonly unknown[], file: ConfigFile): Fault[] {
+  const used = new Set(routes.map((route) => (isRecord(route) ? route.upstream : undefined)));
   return names
     .filter((name) => !used.has(name))
     .map((name) => ({

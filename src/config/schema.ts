@@ -1,9 +1,9 @@
 // The configuration file as a whole: the parts' own schemas, joined.
 import { isIP } from 'node:net';
 import * as z from 'zod';
+import { duration } from '../duration.ts';
 import { upstreamSchema } from '../forwarding/upstream-options.ts';
 import { routeSchema } from '../policy/route.ts';
-import { duration } from './duration.ts';
 
 const NAME = /^[a-z][a-z0-9-]*$/;
 

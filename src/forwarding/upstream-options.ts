@@ -1,7 +1,7 @@
 // The settings of an upstream, declared once: type, default, limits and documentation.
 import { isIP } from 'node:net';
 import * as z from 'zod';
-import { duration } from '../config/duration.ts';
+import { duration } from '../duration.ts';
 import { identityPresetSchema } from '../policy/identity.ts';
 
 const targetSchema = z

@@ -30,12 +30,25 @@ export function ownCookieName(name: string): OwnCookie | null {
 /** Splits a Cookie header (RFC 6265 section 5.4) without touching what is inside the pairs. */
 export function pairsOf(header: string): CookiePair[] {
   return header.split(';').flatMap((part) => {
-    const text = part.trim();
+    const text = withoutOuterBlanks(part);
     if (text === '') return [];
     const equals = text.indexOf('=');
     if (equals === -1) return [{ name: '', value: text, text }];
     return [{ name: text.slice(0, equals).trim(), value: text.slice(equals + 1).trim(), text }];
   });
+}
+
+/** Not trim(): it would cut the last byte off a raw UTF-8 value, where node:http reads 0xA0 as a no-break space. */
+function withoutOuterBlanks(part: string): string {
+  let start = 0;
+  let end = part.length;
+  while (start < end && isBlank(part.charCodeAt(start))) start++;
+  while (end > start && isBlank(part.charCodeAt(end - 1))) end--;
+  return part.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 /**
@@ -55,9 +68,13 @@ export function withoutOwnCookies(header: string, keep: ReadonlySet<OwnCookie> =
 
 const NONE: ReadonlySet<OwnCookie> = new Set();
 
-/** Whose cookie does a Set-Cookie line set? */
+/**
+ * Which cookie does a Set-Cookie line set? Browsers send a cookie without a name as its bare value, so that
+ * `Set-Cookie: =name=value` comes back as `name=value`.
+ */
 export function setCookieName(line: string): string {
-  return line.slice(0, nameEnd(line)).trim();
+  const named = line.replace(/^[\s=]+/, '');
+  return named.slice(0, nameEnd(named)).trim();
 }
 
 function nameEnd(line: string): number {

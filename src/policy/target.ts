@@ -33,6 +33,7 @@ export type TargetResult = { ok: true; target: Target } | { ok: false; reason: A
 const PLAIN = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]*$/;
 const EMPTY_OR_DOT_SEGMENT = /\/(?:\/|\.{1,2}(?:\/|$))/;
 const ESCAPES = /%([0-9A-Fa-f]{2})/g;
+const ESCAPED_ESCAPE = /%25[0-9A-Fa-f]{2}/;
 const UNRESERVED = /^[A-Za-z0-9\-._~]$/;
 
 /**
@@ -57,6 +58,8 @@ function parseUnusual(path: string, query: string): TargetResult {
   const fault = badCharacter(path) ?? badEscape(path);
   if (fault) return refused(fault);
   const matchPath = path.replace(ESCAPES, decodeUnreserved);
+  // The escape behind an encoded % may be spelled with escapes itself: %25%32%65 is %2e once decoded.
+  if (ESCAPED_ESCAPE.test(matchPath)) return refused('double-encoding');
   if (EMPTY_OR_DOT_SEGMENT.test(matchPath)) return refused(segmentFault(matchPath));
   return { ok: true, target: { path, query, matchPath } };
 }
@@ -78,17 +81,16 @@ function badEscape(path: string): AmbiguousReason | null {
   for (let at = path.indexOf('%'); at !== -1; at = path.indexOf('%', at + 1)) {
     const hex = path.slice(at + 1, at + 3);
     if (!/^[0-9A-Fa-f]{2}$/.test(hex)) return 'bad-percent-encoding';
-    const fault = badByte(Number.parseInt(hex, 16), path.slice(at + 3, at + 5));
+    const fault = badByte(Number.parseInt(hex, 16));
     if (fault) return fault;
   }
   return isUtf8(path) ? null : 'invalid-utf8';
 }
 
-function badByte(byte: number, following: string): AmbiguousReason | null {
+function badByte(byte: number): AmbiguousReason | null {
   if (byte < 0x20 || byte === 0x7f) return 'encoded-control-character';
   if (byte === 0x2f || byte === 0x5c) return 'encoded-slash';
   if (byte === 0x3b) return 'path-parameter';
-  if (byte === 0x25 && /^[0-9A-Fa-f]{2}$/.test(following)) return 'double-encoding';
   return null;
 }
 

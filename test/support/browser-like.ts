@@ -1,16 +1,35 @@
 // A client that keeps cookies, as a browser or curl with a cookie jar would.
 import type { StandInGitHub } from '../../src/demo/github/server.ts';
 import type { TestGateway } from './gateway.ts';
+import { type SendOptions, send } from './send.ts';
 
 export interface Client {
   /** Sends the cookies it has, keeps the ones it gets, follows nothing. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   json<T = Record<string, unknown>>(path: string, init?: RequestInit): Promise<T>;
+  /** As a browser does when a person types an address or clicks a link. */
+  navigate(path: string): Promise<Response>;
+  /** As curl does: no header but the ones given. */
+  curl(path: string, options?: SendOptions): Promise<Response>;
   readonly cookies: Map<string, string>;
 }
 
+const NAVIGATION = {
+  accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
+  'sec-fetch-mode': 'navigate',
+  'sec-fetch-site': 'none',
+  'sec-fetch-dest': 'document',
+};
+
 export function createClient(baseUrl: string, cookies = new Map<string, string>()): Client {
-  const send = async (path: string, init: RequestInit = {}) => {
+  const sendPlainly = async (path: string, options: SendOptions = {}) => {
+    const cookie = cookies.size > 0 ? { cookie: cookieHeader(cookies) } : {};
+    const url = path.startsWith('http') ? path : `${baseUrl}${path}`;
+    const response = await send(url, { ...options, headers: { ...cookie, ...options.headers } });
+    keepCookies(cookies, response);
+    return response;
+  };
+  const fetchIt = async (path: string, init: RequestInit = {}) => {
     const headers = new Headers(init.headers);
     if (cookies.size > 0 && !headers.has('cookie')) headers.set('cookie', cookieHeader(cookies));
     const response = await fetch(new URL(path, baseUrl), { redirect: 'manual', ...init, headers });
@@ -19,8 +38,10 @@ export function createClient(baseUrl: string, cookies = new Map<string, string>(
   };
   return {
     cookies,
-    fetch: send,
-    json: async <T>(path: string, init?: RequestInit) => (await (await send(path, init)).json()) as T,
+    fetch: fetchIt,
+    json: async <T>(path: string, init?: RequestInit) => (await (await fetchIt(path, init)).json()) as T,
+    navigate: (path) => sendPlainly(path, { headers: NAVIGATION }),
+    curl: sendPlainly,
   };
 }
 

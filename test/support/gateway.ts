@@ -11,6 +11,7 @@ import { createLogger } from '../../src/http/logging.ts';
 import { createDatabase } from './postgres.ts';
 import { createRedisSpace } from './redis.ts';
 import { freePort } from './servers/port.ts';
+import { openTestStore, type TestStore } from './store.ts';
 import { type RecordingUpstream, startRecordingUpstream } from './upstream.ts';
 
 export interface TestGateway {
@@ -20,10 +21,12 @@ export interface TestGateway {
   readonly config: GatewayConfig;
   readonly github: StandInGitHub;
   readonly upstream: RecordingUpstream;
+  /** What the gateway has stored, past the gateway. */
+  readonly store: TestStore;
   /** Every line of the gateway's log so far. */
   readonly logLines: () => string[];
-  /** A further gateway on the same stores and upstream. */
-  another(): Promise<TestGateway>;
+  /** A further gateway on the same stores and upstream; whoever asks for it closes it. */
+  another(env?: Record<string, string>): Promise<TestGateway>;
   close(): Promise<void>;
 }
 
@@ -34,6 +37,8 @@ export interface TestGatewayOptions {
   readonly config?: string;
   readonly env?: Record<string, string>;
   readonly logLevel?: string;
+  /** False leaves an empty Postgres empty. */
+  readonly migrate?: boolean;
 }
 
 export const DEFAULT_CONFIG = `
@@ -53,6 +58,31 @@ admins: [monalisa]
 
 /** Starts everything; close() of the returned gateway ends everything. */
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const around = await startSurroundings(options);
+  try {
+    const gateway = await runGateway(around, options.migrate ?? true);
+    return {
+      ...gateway,
+      close: async () => {
+        await gateway.close();
+        await around.close();
+      },
+    };
+  } catch (error) {
+    await around.close();
+    throw error;
+  }
+}
+
+/** Everything a gateway needs, and the environment that tells it so. */
+export interface Surroundings {
+  readonly env: Record<string, string>;
+  readonly github: StandInGitHub;
+  readonly upstream: RecordingUpstream;
+  close(): Promise<void>;
+}
+
+export async function startSurroundings(options: TestGatewayOptions = {}): Promise<Surroundings> {
   const opened = new AsyncDisposableStack();
   try {
     const github = await startStandInGitHub();
@@ -69,9 +99,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
       LOG_LEVEL: options.logLevel ?? 'info',
       ...options.env,
     };
-    const gateway = await runGateway(env, github, upstream);
-    opened.defer(gateway.close);
-    return { ...gateway, close: () => opened.disposeAsync() };
+    return { env, github, upstream, close: () => opened.disposeAsync() };
   } catch (error) {
     await opened.disposeAsync();
     throw error;
@@ -104,9 +132,8 @@ async function openStores(stores: string, opened: AsyncDisposableStack): Promise
 }
 
 async function runGateway(
-  env: Env,
-  github: StandInGitHub,
-  upstream: RecordingUpstream,
+  { env, github, upstream, close }: Surroundings,
+  mayMigrate: boolean,
 ): Promise<TestGateway> {
   const port = await freePort();
   const adminPort = await freePort();
@@ -118,9 +145,10 @@ async function runGateway(
     ADMIN_PORT: String(adminPort),
   });
   github.app.redirectUris.push(`${config.publicUrl}/api/auth/callback/github`);
-  if (config.databaseUrl !== null) await migrateStore(config);
+  if (config.databaseUrl !== null && mayMigrate) await migrateStore(config);
   const { destination, lines } = lineCollector();
   const app = await createGateway(config, { logger: createLogger(config.logLevel, destination) });
+  const store = openTestStore(config);
   await app.listen({ host: '127.0.0.1', port });
   return {
     url,
@@ -129,9 +157,13 @@ async function runGateway(
     config,
     github,
     upstream,
+    store,
     logLines: () => lines,
-    another: () => runGateway(env, github, upstream),
-    close: () => app.close(),
+    another: (more = {}) => runGateway({ env: { ...env, ...more }, github, upstream, close }, mayMigrate),
+    close: async () => {
+      await store.close();
+      await app.close();
+    },
   };
 }
 

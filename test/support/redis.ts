@@ -43,3 +43,19 @@ async function claimDatabase(): Promise<number> {
 function claimKey(number: number): string {
   return `test-space:${number}`;
 }
+
+/** Every key and value, as text. */
+export async function dumpRedis(url: string): Promise<string> {
+  const keys = (await callRedis(url, ['KEYS', '*'])) as string[];
+  const read = { string: 'GET', hash: 'HGETALL', set: 'SMEMBERS' } as Record<string, string>;
+  const entries = keys.map(async (key) => {
+    const type = String(await callRedis(url, ['TYPE', key]));
+    return [key, await callRedis(url, [read[type] ?? `no test reads the type ${type}`, key])];
+  });
+  return JSON.stringify(await Promise.all(entries));
+}
+
+/** One command on a server or space. */
+export function askRedis(url: string, ...command: [string, ...string[]]): Promise<unknown> {
+  return callRedis(url, command);
+}

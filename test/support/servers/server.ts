@@ -9,6 +9,8 @@ import { type Command, type Life, supervise } from './supervise.ts';
 export type ServerControls = {
   host: string;
   port: number;
+  /** Where its data and its log, `server.log`, are. */
+  folder: string;
   /** The process that listens; undefined while it is down. */
   readonly pid: number | undefined;
   /** Orderly end; what was stored stays in the folder. */
@@ -63,6 +65,7 @@ function controls(plan: ServerPlan, port: number, first: Life): ServerControls {
   return {
     host: '127.0.0.1',
     port,
+    folder: plan.folder,
     get pid() {
       return running ? life.pid : undefined;
     },

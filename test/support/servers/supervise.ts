@@ -35,20 +35,22 @@ export async function supervise(command: Command, folder: string, endSignal: str
   const { stdin, stdout, alive } = pipesOf(supervisor);
   // Writing to a supervisor that was killed is no fault: what it watched is gone too.
   stdin.on('error', () => {});
-  const over = once(alive.resume().unref(), 'close').then(() => {});
-  const [firstLine] = await once(stdout, 'data');
-  supervisor.unref();
+  const over = once(alive.resume(), 'close').then(() => {});
+  const ended = once(supervisor, 'exit').then(() => {});
+  const [firstLine] = await Promise.race([once(stdout, 'data'), ended.then(failToBegin)]);
   return {
     pid: Number(firstLine),
     over,
     release: () => void stdin.end('keep\n'),
-    erase: async () => {
-      const ended = once(supervisor, 'exit');
-      supervisor.ref();
+    erase: () => {
       stdin.end();
-      await ended;
+      return ended;
     },
   };
+}
+
+function failToBegin(): never {
+  throw new Error('the supervisor ended before it began its server');
 }
 
 function pipesOf({ stdin, stdout, stdio }: ChildProcess) {
