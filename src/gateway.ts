@@ -45,7 +45,7 @@ export interface GatewayOptions {
 
 /**
  * Makes a gateway that is ready to listen. Its close() ends everything it opened; its `admin` is the operator's
- * server, which listens when the gateway does.
+ * server, which listens as soon as the gateway is ready.
  *
  * @throws DataFolderBusy when another process has the embedded database
  */
@@ -226,7 +226,8 @@ function serveAdmin(
 ): void {
   const admin = createAdminServer(() => readiness(database, redis));
   app.decorate('admin', admin);
-  app.addHook('onListen', async () => {
+  // Before the main port, and in a hook whose failure ends the start: a busy port must not go unnoticed.
+  app.addHook('onReady', async () => {
     const address = await admin.listen({ host: config.adminHost, port: config.adminPort });
     app.log.info({ address }, 'admin port listens');
   });

@@ -17,9 +17,24 @@ export function trustAddresses(entries: readonly string[]): IsTrusted {
   return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
 
-/** Undoes the IPv6 spelling of an IPv4 address that dual-stack sockets report. */
+/** Undoes the IPv6 spelling of an IPv4 address that dual-stack sockets report, however it is written. */
 export function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
+  if (!isIPv6(address)) return address;
+  const [, high, low] = MAPPED.exec(hexForm(address)) ?? [];
+  if (high === undefined || low === undefined) return address;
+  return [high, low].flatMap(twoBytes).join('.');
+}
+
+const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
+/** The one spelling WHATWG URL has for an IPv6 address: lower case, shortest, without dots or zone. */
+function hexForm(address: string): string {
+  return new URL(`http://[${address.split('%', 1)[0]}]`).hostname.slice(1, -1);
+}
+
+function twoBytes(group: string): number[] {
+  const value = Number.parseInt(group, 16);
+  return [value >> 8, value & 0xff];
 }
 
 /**
@@ -40,15 +55,12 @@ export function clientAddress(peer: string, forwardedFor: string | undefined, is
 /** What a rate limit counts by: an IPv4 address, or the /64 network that one IPv6 customer has to itself. */
 export function addressGroup(address: string): string {
   if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
+  const [head = '', tail] = hexForm(address).split('::');
   const groups = head === '' ? [] : head.split(':');
   const behind = tail === undefined || tail === '' ? [] : tail.split(':');
   const all =
     tail === undefined
       ? groups
       : [...groups, ...Array(8 - groups.length - behind.length).fill('0'), ...behind];
-  return `${all
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`;
+  return `${all.slice(0, 4).join(':')}::/64`;
 }

@@ -1,5 +1,6 @@
 // The Cookie header as Better Auth may see it. Better Auth knows one secret, and would answer from its JWE cookie
 // for seven days after a sign-out; so signatures of older secrets are renewed, and that cookie is left out.
+import cookie from '@fastify/cookie';
 import { type CookiePair, ownCookieName, pairsOf, setCookieName } from '../policy/cookies.ts';
 import { sign, verify } from './cookie.ts';
 
@@ -42,7 +43,7 @@ export function staleCookieLines(header: string, setCookies: readonly string[]):
   const renews = [...written].some((name) => ownCookieName(name) === 'session_data');
   if (!renews) return [];
   const stale = pairsOf(header).filter(({ name }) => isJwe(name) && !written.has(name));
-  return [...new Set(stale.map(({ name }) => name))].map((name) => `${name}=; ${expiry(name)}`);
+  return [...new Set(stale.map(({ name }) => name))].map(expiredLine);
 }
 
 function isJwe(name: string): boolean {
@@ -50,7 +51,7 @@ function isJwe(name: string): boolean {
   return own === 'session_data' || own === 'account_data';
 }
 
-function expiry(name: string): string {
-  const secure = name.startsWith('__Secure-') ? '; Secure' : '';
-  return `Max-Age=0; Path=/; HttpOnly${secure}; SameSite=Lax`;
+function expiredLine(name: string): string {
+  const secure = name.startsWith('__Secure-');
+  return cookie.serialize(name, '', { maxAge: 0, path: '/', httpOnly: true, secure, sameSite: 'lax' });
 }
