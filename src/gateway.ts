@@ -1,4 +1,5 @@
 // The composition root: makes every part and joins them, top to bottom. Nothing else knows all of them.
+import cookie from '@fastify/cookie';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
 import type { Redis } from 'ioredis';
@@ -29,7 +30,7 @@ import { identityHeaders } from './policy/identity.ts';
 import { createRouteTable } from './policy/route.ts';
 import type { Session } from './policy/session.ts';
 import { readiness } from './readiness.ts';
-import { authCookieWriter, staleCookieLines } from './sessions/auth-cookies.ts';
+import { authCookieWriter, staleCookies } from './sessions/auth-cookies.ts';
 import { credentialReader } from './sessions/cookie.ts';
 import { createLookup, type OnTierError } from './sessions/lookup.ts';
 import { openRedis } from './sessions/redis.ts';
@@ -181,11 +182,12 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
   const { publicUrl } = config;
   const trustedOrigins = new Set([publicUrl, ...config.trustedOrigins]);
   app.register(async (scope) => {
+    await scope.register(cookie);
     await scope.register(rateLimit, { global: false, redis, nameSpace: 'gateway:rate:' });
     registerAuthRoutes(scope, {
       callAuth: (request) => callAuth(auth.handler, request),
       authCookies: sessions.authCookies,
-      staleCookieLines,
+      staleCookies,
       lookUpInStore: sessions.lookUpInStore,
       publicUrl,
       trustedOrigins,

@@ -73,6 +73,9 @@ function authOptions(parts: AuthParts) {
     rateLimit: { enabled: false },
     telemetry: { enabled: false },
     advanced: {
+      // Its default is to check nothing where NODE_ENV or TEST says that this is a test.
+      disableOriginCheck: false,
+      disableCSRFCheck: false,
       useSecureCookies: publicUrl.startsWith('https:'),
       // The edge overwrites this header with the client's address; see http/auth-routes.ts.
       ipAddress: { ipAddressHeaders: ['x-forwarded-for'], ipv6Subnet: 128 },

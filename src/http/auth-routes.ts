@@ -1,4 +1,5 @@
 // Sign-in and sessions under /api/auth: the listed endpoints of Better Auth, and nothing else of it.
+import type {} from '@fastify/cookie';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import { addressGroup } from '../policy/client-address.ts';
@@ -13,8 +14,8 @@ export interface AuthRouteParts {
   readonly callAuth: (request: Request) => Promise<Response>;
   /** Makes a Cookie header fit for Better Auth: see sessions/auth-cookies.ts. */
   readonly authCookies: (header: string) => string | undefined;
-  /** Set-Cookie lines to add to Better Auth's own; see sessions/auth-cookies.ts. */
-  readonly staleCookieLines: (header: string, setCookies: readonly string[]) => string[];
+  /** Names of cookies to end beside Better Auth's own; see sessions/auth-cookies.ts. */
+  readonly staleCookies: (header: string, setCookies: readonly string[]) => string[];
   /** Asks the store, past every cache. */
   readonly lookUpInStore: LookUpSession;
   readonly publicUrl: string;
@@ -136,9 +137,10 @@ async function answer(
   parts: AuthRouteParts,
 ): Promise<FastifyReply> {
   const response = await parts.callAuth(authRequest(request, parts));
-  const stale = parts.staleCookieLines(request.headers.cookie ?? '', response.headers.getSetCookie());
   reply.code(response.status);
-  copyHeaders(response, reply, stale);
+  copyHeaders(response, reply);
+  for (const name of parts.staleCookies(request.headers.cookie ?? '', response.headers.getSetCookie()))
+    reply.setCookie(name, '', endingCookie(name));
   return reply.send(Buffer.from(await response.arrayBuffer()));
 }
 
@@ -193,12 +195,17 @@ async function refusalText(response: Response): Promise<string | undefined> {
   return typeof body?.message === 'string' ? body.message : undefined;
 }
 
-function copyHeaders(response: Response, reply: FastifyReply, moreCookies: readonly string[] = []): void {
+function copyHeaders(response: Response, reply: FastifyReply): void {
   for (const [name, value] of response.headers)
     if (name !== 'set-cookie' && name !== 'content-length') reply.header(name, value);
-  const cookies = [...response.headers.getSetCookie(), ...moreCookies];
+  const cookies = response.headers.getSetCookie();
   if (cookies.length > 0) reply.header('set-cookie', cookies);
   reply.header('cache-control', 'no-store');
+}
+
+function endingCookie(name: string) {
+  const secure = name.startsWith('__Secure-');
+  return { maxAge: 0, path: '/', httpOnly: true, secure, sameSite: 'lax' } as const;
 }
 
 /** Five tries a minute for an address: tokens must not be guessed or tried out here. Refuses when it cannot count. */

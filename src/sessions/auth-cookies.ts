@@ -1,6 +1,5 @@
 // The Cookie header as Better Auth may see it. Better Auth knows one secret, and would answer from its JWE cookie
 // for seven days after a sign-out; so signatures of older secrets are renewed, and that cookie is left out.
-import cookie from '@fastify/cookie';
 import { type CookiePair, ownCookieName, pairsOf, setCookieName } from '../policy/cookies.ts';
 import { sign, verify } from './cookie.ts';
 
@@ -32,26 +31,22 @@ function contradicts(pair: CookiePair, all: readonly CookiePair[]): boolean {
 }
 
 /**
- * Lines that end what Better Auth would have ended had it seen the JWE cookie: a new one, or a sign-out, must not
- * leave chunks of the old one behind.
+ * Cookies that Better Auth would have ended had it seen the JWE: a new one, or a sign-out, must not leave chunks of the
+ * old one behind.
  *
  * @param header the client's Cookie header
- * @param setCookies the lines of Better Auth's answer
+ * @param setCookies the Set-Cookie lines of Better Auth's answer
+ * @returns names of cookies to end
  */
-export function staleCookieLines(header: string, setCookies: readonly string[]): string[] {
+export function staleCookies(header: string, setCookies: readonly string[]): string[] {
   const written = new Set(setCookies.map(setCookieName));
   const renews = [...written].some((name) => ownCookieName(name) === 'session_data');
   if (!renews) return [];
   const stale = pairsOf(header).filter(({ name }) => isJwe(name) && !written.has(name));
-  return [...new Set(stale.map(({ name }) => name))].map(expiredLine);
+  return [...new Set(stale.map(({ name }) => name))];
 }
 
 function isJwe(name: string): boolean {
   const own = ownCookieName(name);
   return own === 'session_data' || own === 'account_data';
-}
-
-function expiredLine(name: string): string {
-  const secure = name.startsWith('__Secure-');
-  return cookie.serialize(name, '', { maxAge: 0, path: '/', httpOnly: true, secure, sameSite: 'lax' });
 }

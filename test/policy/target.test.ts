@@ -291,17 +291,29 @@ function urls(): fc.Arbitrary<string> {
 /** Spellings of paths that a stronger rule governs, of which many are accepted. */
 function disguises(): fc.Arbitrary<string> {
   const letter = (character: string) =>
-    fc.constantFrom(character, character.toUpperCase(), escape(character), escape(character, 2));
-  const between = fc.constantFrom('/', '/', '/', '//', '/./', '%2f', '%252f', '%25%32%66', '\\', ';/', '/x/../');
+    fc.constantFrom(character, character.toUpperCase(), escaped(character), escaped(character, 2));
+  const between = fc.constantFrom(
+    '/',
+    '/',
+    '/',
+    '//',
+    '/./',
+    '%2f',
+    '%252f',
+    '%25%32%66',
+    '\\',
+    ';/',
+    '/x/../',
+  );
   const word = (text: string) => fc.tuple(...[...text].map(letter)).map((letters) => letters.join(''));
   return fc
     .tuple(between, word('api'), between, word('admin'), fc.constantFrom('', '/', '/x', '%23', '%2e', '?x'))
     .map((parts) => parts.join(''));
 }
 
-function escape(character: string, times = 1): string {
+function escaped(character: string, times = 1): string {
   const hex = character.charCodeAt(0).toString(16);
-  return times === 1 ? `%${hex}` : `%25${[...hex].map((digit) => escape(digit)).join('')}`;
+  return times === 1 ? `%${hex}` : `%25${[...hex].map((digit) => escaped(digit)).join('')}`;
 }
 
 test('governs an accepted target by a rule at least as strong as any reading of it asks for', () => {

@@ -1,7 +1,7 @@
 // A client that keeps cookies, as a browser or curl with a cookie jar would.
 import type { StandInGitHub } from '../../src/demo/github/server.ts';
 import type { TestGateway } from './gateway.ts';
-import { type SendOptions, send } from './send.ts';
+import { headerList, type SendOptions, send } from './send.ts';
 
 export interface Client {
   /** Sends the cookies it has, keeps the ones it gets, follows nothing. */
@@ -23,9 +23,9 @@ const NAVIGATION = {
 
 export function createClient(baseUrl: string, cookies = new Map<string, string>()): Client {
   const sendPlainly = async (path: string, options: SendOptions = {}) => {
-    const cookie = cookies.size > 0 ? { cookie: cookieHeader(cookies) } : {};
+    const cookie = cookies.size > 0 ? ['cookie', cookieHeader(cookies)] : [];
     const url = path.startsWith('http') ? path : `${baseUrl}${path}`;
-    const response = await send(url, { ...options, headers: { ...cookie, ...options.headers } });
+    const response = await send(url, { ...options, headers: [...cookie, ...headerList(options.headers)] });
     keepCookies(cookies, response);
     return response;
   };

@@ -93,7 +93,7 @@ test('a client that goes away is taken off the target', async () => {
   const accepted = once(echo, 'connection');
   const client = await join();
   const [served] = (await accepted) as [Socket];
-  const gone = once(served, 'close');
+  const gone = new Promise((resolve) => served.on('close', resolve));
   client.resetAndDestroy();
   await gone;
 });

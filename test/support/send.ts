@@ -23,7 +23,7 @@ export async function sendRaw(
   { method = 'GET', headers = [], body, from }: SendOptions = {},
 ): Promise<{ status: number; headers: readonly string[]; body: Buffer }> {
   const target = new URL(url);
-  const given = flat(headers);
+  const given = headerList(headers);
   const path = String(url).slice(target.origin.length) || '/';
   const length = body === undefined ? [] : ['Content-Length', String(Buffer.byteLength(body))];
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -41,8 +41,9 @@ export async function sendRaw(
   return { status: response.statusCode ?? 0, headers: response.rawHeaders, body: await buffer(response) };
 }
 
-function flat(headers: NonNullable<SendOptions['headers']>): string[] {
-  if (Array.isArray(headers)) return [...headers];
+/** Names and values in turn. */
+export function headerList(headers: SendOptions['headers'] = []): string[] {
+  if (isList(headers)) return [...headers];
   return Object.entries(headers).flatMap(([name, value]) =>
     [value].flat().flatMap((each) => [name, each as string]),
   );
@@ -52,4 +53,8 @@ function headersOf(raw: readonly string[]): Headers {
   const headers = new Headers();
   for (let at = 0; at < raw.length; at += 2) headers.append(raw[at] as string, raw[at + 1] as string);
   return headers;
+}
+
+function isList(headers: NonNullable<SendOptions['headers']>): headers is readonly string[] {
+  return Array.isArray(headers);
 }

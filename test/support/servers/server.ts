@@ -58,20 +58,22 @@ export async function runServer(plan: ServerPlan): Promise<ServerControls> {
 function controls(plan: ServerPlan, port: number, first: Life): ServerControls {
   let life = first;
   let running = true;
+  const pid = () => (running ? life.pid : undefined);
   const down = async () => {
-    await life.over;
     running = false;
+    await life.over;
   };
   return {
     host: '127.0.0.1',
     port,
     folder: plan.folder,
     get pid() {
-      return running ? life.pid : undefined;
+      return pid();
     },
     async stop() {
-      resume(life);
-      signalAll([life.pid], plan.stopSignal);
+      const server = expectRunning(plan, pid());
+      resume(server);
+      signalAll([server], plan.stopSignal);
       await down();
     },
     async start() {
@@ -79,14 +81,14 @@ function controls(plan: ServerPlan, port: number, first: Life): ServerControls {
       const previous = life;
       life = await live(plan, port);
       running = true;
-      previous.release();
+      await previous.leave();
     },
     async kill() {
-      signalAll(pause(life), 'SIGKILL');
+      signalAll(pause(expectRunning(plan, pid())), 'SIGKILL');
       await down();
     },
-    pause: () => void pause(life),
-    resume: () => resume(life),
+    pause: () => void pause(expectRunning(plan, pid())),
+    resume: () => resume(expectRunning(plan, pid())),
     async close() {
       running = false;
       await life.erase();
@@ -94,15 +96,20 @@ function controls(plan: ServerPlan, port: number, first: Life): ServerControls {
   };
 }
 
+function expectRunning(plan: ServerPlan, pid: number | undefined): number {
+  if (pid === undefined) throw new Error(`${plan.name} does not run`);
+  return pid;
+}
+
 /** The parent is stopped first: then it forks nothing that is missing from the list of its children. */
-function pause({ pid }: Life): number[] {
+function pause(pid: number): number[] {
   signalAll([pid], 'SIGSTOP');
   const children = childrenOf(pid);
   signalAll(children, 'SIGSTOP');
   return [pid, ...children];
 }
 
-function resume({ pid }: Life): void {
+function resume(pid: number): void {
   signalAll([...childrenOf(pid), pid], 'SIGCONT');
 }
 
@@ -113,8 +120,7 @@ async function live(plan: ServerPlan, port: number): Promise<Life> {
     return life;
   } catch (error) {
     const log = await readFile(join(plan.folder, 'server.log'), 'utf8').catch(() => '');
-    signalAll([life.pid], 'SIGKILL');
-    life.release();
+    await life.leave();
     throw new Error(`${plan.name} did not start:\n${log.slice(-2000)}`, { cause: error });
   }
 }

@@ -8,12 +8,13 @@ export type Command = { program: string; args: string[] };
 
 /** One life of a server: from its start to the end of its last process. */
 export type Life = {
+  /** Not given to another process before `over` settles. */
   pid: number;
   /** Settles when the server and everything it forked have ended. */
   over: Promise<void>;
-  /** Gives up the server's pid, which stays reserved until then, and leaves its folder. */
-  release(): void;
-  /** Ends the server if it still runs and removes its folder. */
+  /** Ends the server if it still runs, and leaves its folder. */
+  leave(): Promise<void>;
+  /** Ends the server if it still runs, and removes its folder. */
   erase(): Promise<void>;
 };
 
@@ -35,17 +36,24 @@ export async function supervise(command: Command, folder: string, endSignal: str
   const { stdin, stdout, alive } = pipesOf(supervisor);
   // Writing to a supervisor that was killed is no fault: what it watched is gone too.
   stdin.on('error', () => {});
-  const over = once(alive.resume(), 'close').then(() => {});
-  const ended = once(supervisor, 'exit').then(() => {});
-  const [firstLine] = await Promise.race([once(stdout, 'data'), ended.then(failToBegin)]);
+  const silence = once(alive.resume(), 'close');
+  const exit = once(supervisor, 'exit').then(() => {});
+  const [firstLine] = await Promise.race([once(stdout, 'data'), exit.then(failToBegin)]);
+  const bury = async () => {
+    await silence;
+    const waited = once(stdout, 'data');
+    stdin.write('wait\n');
+    await Promise.race([waited, exit]);
+  };
+  const finish = (order?: string) => {
+    stdin.end(order);
+    return exit;
+  };
   return {
     pid: Number(firstLine),
-    over,
-    release: () => void stdin.end('keep\n'),
-    erase: () => {
-      stdin.end();
-      return ended;
-    },
+    over: bury(),
+    leave: () => finish('leave\n'),
+    erase: () => finish(),
   };
 }
 
