@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { type Auth, type AuthParts, createAuth } from './auth/better-auth.ts';
-import { callAuth, noteEndpointError } from './auth/call.ts';
+import { callAuth } from './auth/call.ts';
 import { createGitHubClient } from './auth/github.ts';
 import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
 import { signInRecorder } from './auth/people.ts';
@@ -146,7 +146,6 @@ function authParts(
     githubClient: createGitHubClient(config.github),
     recordSignIn,
     changes: revocations,
-    onEndpointError: noteEndpointError,
     log: (level, message) => logger[level]({ part: 'better-auth' }, message),
   };
 }

@@ -28,8 +28,6 @@ export interface AuthParts {
   readonly githubClient: GitHubClient;
   readonly recordSignIn: RecordSignIn;
   readonly changes: ChangeHooks;
-  /** Told of errors thrown inside Better Auth's endpoints, which it answers with a bare 500. */
-  readonly onEndpointError: (error: unknown) => void;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => void;
 }
 
@@ -81,7 +79,8 @@ function authOptions(parts: AuthParts) {
       ipAddress: { ipAddressHeaders: ['x-forwarded-for'], ipv6Subnet: 128 },
     },
     databaseHooks: changeHooks(parts.changes),
-    onAPIError: { errorURL: signInPage, onError: parts.onEndpointError },
+    // Errors of ours come out as they are; its own stay answers. Otherwise they would be printed past the log.
+    onAPIError: { errorURL: signInPage, throw: true },
     logger: { level: 'warn', log: (level, message) => parts.log(level, message) },
     plugins: [admin(), patSignIn(parts.githubClient, parts.recordSignIn), ...providers(parts)],
   } satisfies BetterAuthOptions;

@@ -8,11 +8,13 @@ interface Watch {
 
 const watches = new AsyncLocalStorage<Watch>();
 
-/** Runs `work` and tells, beside its result, the first failure of the store within it; null when there was none. */
-export async function watchStore<T>(work: () => Promise<T>): Promise<{ result: T; failure: unknown }> {
+/** Runs `work` and tells, beside its outcome, the first failure of the store within it; null when there was none. */
+export async function watchStore<T>(
+  work: () => Promise<T>,
+): Promise<{ outcome: PromiseSettledResult<T>; failure: unknown }> {
   const watch: Watch = { failure: null };
-  const result = await watches.run(watch, work);
-  return { result, failure: watch.failure };
+  const [outcome] = await Promise.allSettled([watches.run(watch, work)]);
+  return { outcome, failure: watch.failure };
 }
 
 /** Called by the database for every error of a query or connection. */

@@ -339,7 +339,8 @@ describe.each(['postgres', 'sqlite'] as const)('signing in with GitHub, on %s', 
     const { id, login, emails } = addPerson(gateway.github);
     const clients = Array.from({ length: 20 }, () => createClient(gateway.url));
     const callbacks = await Promise.all(clients.map((client) => approve(client, login)));
-    await Promise.all(clients.map((client, at) => client.curl(callbacks[at] ?? '')));
+    const answers = await Promise.all(clients.map((client, at) => client.curl(callbacks[at] ?? '')));
+    expect(answers.map(({ status }) => status)).toEqual(clients.map(() => 302));
     expect(await accountsOf(id)).toHaveLength(1);
     expect(
       await gateway.store.query(`select id from "user" where email = $1`, emails[0]?.email ?? ''),

@@ -30,11 +30,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 async function ensureBinaries(): Promise<void> {
-  if (!findBinaries() && canInstall()) await installServers();
-  if (!findBinaries()) throw oneLine(missingBinaries);
+  if (!findBinaries() && canInstall()) {
+    await installServers().catch(({ message }: Error) => giveUp(`${missingBinaries}\n${message}`));
+  }
+  if (!findBinaries()) giveUp(missingBinaries);
 }
 
-/** An error that Vitest prints without a stack or an excerpt of this file. */
-function oneLine(message: string): Error {
-  return Object.assign(new Error(message), { stack: '' });
+/** Vitest would say "No test files found" before it said why, and print an excerpt of this file. */
+function giveUp(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
 }

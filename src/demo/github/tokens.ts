@@ -1,3 +1,4 @@
+import { normalizeScopes } from './scopes.ts';
 import { newRefreshText, newTokenText, type TokenKind } from './token-text.ts';
 
 /** Seconds a GitHub App's user token lives. */
@@ -109,9 +110,10 @@ export class Tokens {
     for (const token of [...this.#grant(personId, clientId)]) this.#drop(token);
   }
 
-  /** All scopes a person has given an application so far. */
+  /** All scopes a person has given an application so far, normalised. */
   grantedScopes(personId: number, clientId: string): string[] {
-    return [...this.#grant(personId, clientId)].flatMap((token) => token.scopes ?? []);
+    const scopes = [...this.#grant(personId, clientId)].flatMap((token) => token.scopes ?? []);
+    return normalizeScopes(scopes);
   }
 
   clear(): void {
