@@ -1,5 +1,5 @@
 // Reads gateway.yaml: YAML to plain data, ${VARIABLES} filled in, and every value's place in the file.
-import { isNode, isScalar, LineCounter, type Node, parseDocument, Scalar, visit } from 'yaml';
+import { type Document, isNode, isScalar, LineCounter, type Node, parseDocument, Scalar, visit } from 'yaml';
 import type { Fault } from './faults.ts';
 
 export type Path = readonly PropertyKey[];
@@ -26,17 +26,39 @@ export function readConfigText(text: string, name: string, env: NodeJS.ProcessEn
     message: error.message,
   }));
   visit(document, {
+    Alias(_key, node) {
+      if (!node.resolve(document))
+        faults.push({
+          place: placeOf(node.range?.[0] ?? 0),
+          message: `there is no &${node.source} before it`,
+        });
+    },
     Scalar(_key, node) {
       const missing = substitute(node, env);
       for (const variable of missing)
         faults.push({ place: placeOf(node.range?.[0] ?? 0), message: notSet(variable) });
     },
   });
+  const data = document.errors.length > 0 ? undefined : plainData(document);
+  if (data === undefined && faults.length === 0)
+    faults.push({
+      place: placeOf(0),
+      message: 'repeats itself too often by its aliases: write the values out',
+    });
   return {
-    data: document.errors.length > 0 ? undefined : document.toJS(),
+    data,
     faults,
     place: (path, key) => placeOf(offsetOf(document.contents, path, key)),
   };
+}
+
+/** Undefined when an alias leads nowhere, or aliases multiply to more than a configuration can be. */
+function plainData(document: Document.Parsed): unknown {
+  try {
+    return document.toJS();
+  } catch {
+    return undefined;
+  }
 }
 
 function substitute(node: Scalar, env: NodeJS.ProcessEnv): string[] {

@@ -67,6 +67,12 @@ function issueFaults(issue: Issue, file: ConfigFile, prefix: Path): Fault[] {
   if (issue.code === 'unrecognized_keys')
     return issue.keys.map((key) => ({ place: file.place(path, key), message: unknownKey(key, path) }));
   if (issue.code === 'invalid_union') return unionFaults(issue, file, path);
+  // The key's own fault is what helps: "Invalid key in record" does not say which keys are valid.
+  if (issue.code === 'invalid_key')
+    return issue.issues.map(({ message }) => ({
+      place: file.place(path.slice(0, -1), String(path.at(-1))),
+      message: `${path.join('.')}: ${message}`,
+    }));
   const subject = path.length === 0 ? 'the file' : path.join('.');
   return [{ place: file.place(path), message: `${subject}: ${issue.message}` }];
 }

@@ -4,7 +4,9 @@ import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 const GITHUB_TOKEN = /\b(gh[oprsu]_[A-Za-z0-9]{4})[A-Za-z0-9]+|\b(github_pat_[A-Za-z0-9]{4})[A-Za-z0-9_]+/g;
-const URL_PASSWORD = /\b([a-z][a-z0-9+.-]*:\/\/[^\s:@/]*):[^\s@/]+@/gi;
+// Every part is bounded: clients write into the log, and a line must not cost more than its length.
+const URL_PASSWORD = /\b([a-z][a-z0-9+.-]{0,15}:\/\/[^\s:@/]{0,64}):[^\s@/]{1,256}@/gi;
+const LONGEST_PATH = 1024;
 
 /** @param destination stdout unless given */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
@@ -21,7 +23,8 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
 
 /** Cuts tokens and passwords out of a line of log. */
 export function redact(line: string): string {
-  return line.replace(GITHUB_TOKEN, '$1$2[redacted]').replace(URL_PASSWORD, '$1:[redacted]@');
+  const withoutTokens = line.replace(GITHUB_TOKEN, '$1$2[redacted]');
+  return line.includes('://') ? withoutTokens.replace(URL_PASSWORD, '$1:[redacted]@') : withoutTokens;
 }
 
 /** Message, code and cause of an error. Not its other members: libraries hang requests and headers on them. */
@@ -46,7 +49,7 @@ export function logWhenClosed(log: FastifyBaseLogger, request: FastifyRequest, r
         client: record.clientAddress,
         method: request.method,
         // Without the query: it may hold codes and tokens.
-        path: record.target.path || (request.raw.url ?? '').split('?', 1)[0],
+        path: (record.target.path || (request.raw.url ?? '').split('?', 1)[0])?.slice(0, LONGEST_PATH),
         route: record.route,
         upstream: record.upstream,
         decision: record.decision,

@@ -41,10 +41,8 @@ function spellings(name: string): string[] {
   ]);
 }
 
-describe.each([...IDENTITY, ...ORIGIN])('a client’s own %s', (name) => {
-  test.each(spellings(name))('does not go up as %j', (spelling) => {
-    expect(requestVerdict(spelling)).toBe('drop');
-  });
+test.each([...IDENTITY, ...ORIGIN])('a client’s own %s does not go up, however it is spelled', (name) => {
+  expect(spellings(name).filter((spelling) => requestVerdict(spelling) !== 'drop')).toEqual([]);
 });
 
 test.each(['x-user_id', 'X.User.Id', 'X-Forwarded', 'X-Forwarded-Users', 'Remote-Users', 'X-Auth-Requests'])(

@@ -52,7 +52,7 @@ function expectOurs(headers: readonly Header[], ours: Record<string, string> = O
 
 /** What the client sent and got through, beside what is ours. */
 function clientsOwn(headers: readonly Header[]): Header[] {
-  return headers.filter(([name]) => !(name.toLowerCase() in OURS));
+  return headers.filter(([name]) => !Object.hasOwn(OURS, name.toLowerCase()));
 }
 
 test('the client’s headers go on as they came, in order, and ours come with them', () => {

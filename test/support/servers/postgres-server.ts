@@ -35,6 +35,8 @@ const quickSettings = {
   shared_buffers: '32MB',
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
+  // In the data folder, so that a killed server leaves nothing behind in /dev/shm.
+  dynamic_shared_memory_type: 'mmap',
   timezone: 'UTC',
 };
 

@@ -6,6 +6,7 @@ const style = `
 body { margin: 0; background: #f6f8fa; color: #1f2328; font: 1rem/1.5 system-ui, sans-serif; }
 main { max-width: 28rem; margin: 3rem auto; padding: 1.5rem; background: #fff; border: 1px solid #d1d9e0; border-radius: 6px; }
 h1 { margin: 0 0 1rem; font-size: 1.5rem; font-weight: 400; }
+h2 { margin: 1rem 0 0; font-size: 1rem; }
 fieldset { margin: 1rem 0; padding: .5rem 1rem; border: 1px solid #d1d9e0; border-radius: 6px; }
 label { display: block; padding: .25rem 0; }
 button { padding: .5rem 1rem; border: 1px solid #d1d9e0; border-radius: 6px; background: #f6f8fa; color: inherit; font: inherit; }
