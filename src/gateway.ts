@@ -189,6 +189,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
       staleCookies,
       lookUpInStore: sessions.lookUpInStore,
       publicUrl,
+      githubUrl: config.github.url,
       trustedOrigins,
     });
   });

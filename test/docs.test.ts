@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { VARIABLES } from '../src/config/environment.ts';
 import { configJsonSchema } from '../src/config/schema.ts';
 import { ERRORS } from '../src/errors.ts';
-import { AUTH_ENDPOINTS } from '../src/http/auth-routes.ts';
+import { AUTH_ENDPOINTS } from '../src/policy/own-paths.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');

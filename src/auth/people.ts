@@ -6,7 +6,7 @@ import { type Database, millisOf } from '../database/database.ts';
 import { isStoreFailure } from '../database/failures.ts';
 import type { Tables, UserTable } from '../database/tables.ts';
 import { GatewayError } from '../errors.ts';
-import { type Ban, isBanned } from '../policy/session.ts';
+import { type Ban, banFields, isBanned } from '../policy/session.ts';
 import type { GitHubPerson, Grant } from './github.ts';
 import type { TokenCipher } from './token-cipher.ts';
 
@@ -187,8 +187,7 @@ function refuseBanned(user: KnownUser): void {
     ? { reason: user.banReason, expiresAt: millisOf(user.banExpires) }
     : null;
   if (!isBanned(ban, Date.now())) return;
-  const banExpires = ban.expiresAt === null ? null : new Date(ban.expiresAt).toISOString();
-  throw new GatewayError('user-banned', { fields: { banReason: ban.reason, banExpires } });
+  throw new GatewayError('user-banned', { fields: banFields(ban) });
 }
 
 async function inTransaction<T>(

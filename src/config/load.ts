@@ -1,6 +1,7 @@
 // Joins file and environment into one frozen configuration, or reports every fault at once. No other effect.
 import { readFileSync } from 'node:fs';
 import type * as z from 'zod';
+import { isOwnPath } from '../policy/own-paths.ts';
 import { type RouteOptions, routeConflicts, routeSchema } from '../policy/route.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { ConfigError, type Fault } from './faults.ts';
@@ -8,9 +9,6 @@ import { type ConfigFile, type Path, readConfigText } from './file.ts';
 import { configJsonSchema, type FileOptions, fileSchema } from './schema.ts';
 
 export type GatewayConfig = Readonly<FileOptions & Environment>;
-
-/** Paths the gateway answers itself; routes below them could never be reached. */
-const RESERVED = /^\/(_gateway(\/|$)|api\/user-scopes$|\.well-known\/jwks\.json$)/;
 
 /**
  * @param env the process's environment; GATEWAY_CONFIG names the file
@@ -149,7 +147,7 @@ function upstreamFaults(at: number, route: unknown, upstreams: string[], file: C
 
 function pathFaults(at: number, route: RouteOptions, file: ConfigFile): Fault[] {
   const faults: Fault[] = [];
-  if (RESERVED.test(route.path))
+  if (isOwnPath(route.path))
     faults.push(routeFault(at, 'path', 'the gateway answers this path itself', file));
   if (route.stripPrefix && !isUnder(route.path, route.stripPrefix)) {
     const message = `must be the beginning of the path ${route.path}, in whole segments`;

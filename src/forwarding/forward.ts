@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
+import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { RequestBody } from './request-body.ts';
 import { buildResponseHeaders } from './response-headers.ts';
 import type { Upstream, UpstreamTarget } from './upstream.ts';
@@ -24,8 +25,9 @@ export interface ForwardOptions {
  */
 export function forward(options: ForwardOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    const exchange = new Exchange(options, resolve, reject);
     const { upstream, target, request } = options;
+    const body = hasBody(request) ? new RequestBody(request) : null;
+    const exchange = new Exchange(options, body, resolve, reject);
     try {
       upstream.dispatcher.dispatch(
         {
@@ -33,11 +35,12 @@ export function forward(options: ForwardOptions): Promise<void> {
           path: options.path,
           method: request.method as Dispatcher.HttpMethod,
           headers: options.headers,
-          body: hasBody(request) ? new RequestBody(request) : null,
+          body,
         },
         exchange,
       );
     } catch (error) {
+      body?.destroy();
       reject(new GatewayError('bad-request', { cause: error }));
     }
   });
@@ -55,12 +58,19 @@ export function hasBody(request: IncomingMessage): boolean {
  */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #options: ForwardOptions;
+  readonly #body: RequestBody | null;
   readonly #resolve: () => void;
   readonly #reject: (error: GatewayError) => void;
   #abort: (reason?: Error) => void = () => {};
 
-  constructor(options: ForwardOptions, resolve: () => void, reject: (error: GatewayError) => void) {
+  constructor(
+    options: ForwardOptions,
+    body: RequestBody | null,
+    resolve: () => void,
+    reject: (error: GatewayError) => void,
+  ) {
     this.#options = options;
+    this.#body = body;
     this.#resolve = resolve;
     this.#reject = reject;
     options.response.once('close', this.#onClientClose);
@@ -76,8 +86,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200) return true;
     const { response, requestId, upstream } = this.#options;
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
-    const passOwnCookies = upstream.options.setCookies === 'pass';
-    response.writeHead(status, buildResponseHeaders({ rawHeaders, requestId, passOwnCookies }));
+    const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
+    response.writeHead(status, buildResponseHeaders({ rawHeaders, requestId, settableCookies }));
     response.flushHeaders();
     response.on('drain', resume);
     return true;
@@ -88,6 +98,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onComplete(): void {
+    this.#body?.destroy();
     this.#options.response.end();
     this.#resolve();
   }
@@ -95,6 +106,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   onError(error: Error): void {
     const { response } = this.#options;
     response.off('close', this.#onClientClose);
+    this.#body?.destroy();
     if (response.headersSent) response.destroy();
     if (response.headersSent || response.destroyed) this.#resolve();
     else this.#reject(upstreamFault(error));

@@ -36,7 +36,6 @@ const OURS_ALONE = [
   'X-Forwarded-Server',
   'X-Client-IP',
   'True-Client-IP',
-  'CF-Connecting-IP',
   // HTTP_PROXY in CGI programs (CVE-2016-5385).
   'Proxy',
 ];
@@ -45,7 +44,8 @@ const OURS_ALONE = [
 const HANDLED = ['Host', 'Expect'];
 
 const REQUEST_DROPPED: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...OURS_ALONE, ...HANDLED].map(fold));
-const REQUEST_DROPPED_PREFIXES = IDENTITY_PREFIXES.map(fold);
+// CF-: what a CDN in front tells about the client; it is no CDN that sends it here.
+const REQUEST_DROPPED_PREFIXES = [...IDENTITY_PREFIXES, 'CF-'].map(fold);
 const RESPONSE_DROPPED: ReadonlySet<string> = new Set(HOP_BY_HOP);
 
 /** What becomes of a request header. */

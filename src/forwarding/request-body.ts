@@ -9,6 +9,8 @@ export class RequestBody extends Readable {
   constructor(request: IncomingMessage) {
     super();
     this.#request = request;
+    // undici stops listening once its exchange is over; an error after that would end the process.
+    this.on('error', () => {});
     request.on('data', this.#onData);
     request.on('end', this.#onEnd);
     request.on('close', this.#onClose);

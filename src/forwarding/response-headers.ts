@@ -1,20 +1,20 @@
 // What of an upstream's header reaches the client: nothing hop-by-hop, and no cookie of ours.
-import { ownCookieName, setCookieName } from '../policy/cookies.ts';
+import { type OwnCookie, ownCookieName, setCookieName } from '../policy/cookies.ts';
 import { dropsFromResponse } from './header-names.ts';
 
 export interface ResponseHeaderParts {
   /** Names and values in turn, as undici read them. */
   readonly rawHeaders: readonly Buffer[];
   readonly requestId: string;
-  /** May the upstream set the session cookies (setCookies: pass)? */
-  readonly passOwnCookies: boolean;
+  /** Own cookies the upstream may set (setCookies: pass). */
+  readonly settableCookies: ReadonlySet<OwnCookie>;
 }
 
 /** A flat list of names and values, in the upstream's order. */
 export function buildResponseHeaders({
   rawHeaders,
   requestId,
-  passOwnCookies,
+  settableCookies,
 }: ResponseHeaderParts): string[] {
   const headers: string[] = [];
   const nominated = nominatedNames(rawHeaders);
@@ -22,7 +22,7 @@ export function buildResponseHeaders({
     const name = text(rawHeaders[at]);
     const value = text(rawHeaders[at + 1]);
     if (dropsFromResponse(name) || nominated?.has(name.toLowerCase())) continue;
-    if (isSetCookie(name) && ownsCookie(value) && !passOwnCookies) continue;
+    if (isSetCookie(name) && isForbiddenCookie(value, settableCookies)) continue;
     if (isReserved(name)) continue;
     headers.push(name, value);
   }
@@ -30,9 +30,9 @@ export function buildResponseHeaders({
   return headers;
 }
 
-/** account_data would put a token into a cookie: nobody sets it, whatever is passed. */
-function ownsCookie(line: string): boolean {
-  return ownCookieName(setCookieName(line)) !== null;
+function isForbiddenCookie(line: string, settable: ReadonlySet<OwnCookie>): boolean {
+  const own = ownCookieName(setCookieName(line));
+  return own !== null && !settable.has(own);
 }
 
 function isSetCookie(name: string): boolean {

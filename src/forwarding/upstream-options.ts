@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import * as z from 'zod';
 import { duration } from '../duration.ts';
+import { plainAddress } from '../policy/client-address.ts';
 import { identityPresetSchema } from '../policy/identity.ts';
 
 const targetSchema = z
@@ -95,5 +96,6 @@ export function isLoopback(hostname: string): boolean {
 }
 
 function isLinkLocal(hostname: string): boolean {
-  return (isIP(hostname) === 4 && hostname.startsWith('169.254.')) || /^\[fe[89ab]/.test(hostname);
+  const address = plainAddress(hostname.replace(/^\[|\]$/g, ''));
+  return (isIP(address) === 4 && address.startsWith('169.254.')) || /^fe[89ab][0-9a-f]:/.test(address);
 }

@@ -2,12 +2,12 @@
 import type {} from '@fastify/cookie';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { addressGroup } from '../policy/client-address.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
-import { safeReturnUrl } from '../policy/return-url.ts';
-import { isBanned, type LookUpSession } from '../policy/session.ts';
+import { AUTH_ENDPOINTS, AUTH_PATH, type Endpoint, type SessionUse } from '../policy/own-paths.ts';
+import { banFields, isBanned, type LookUpSession } from '../policy/session.ts';
+import { readSignInStart } from '../policy/sign-in.ts';
 import { originHeaders } from './guard.ts';
-import { AUTH_PATH } from './paths.ts';
+import { patSignInLimit } from './pat-signin-limit.ts';
 
 export interface AuthRouteParts {
   /** Better Auth, told the truth about failures; see auth/call.ts. Throws a GatewayError. */
@@ -19,43 +19,11 @@ export interface AuthRouteParts {
   /** Asks the store, past every cache. */
   readonly lookUpInStore: LookUpSession;
   readonly publicUrl: string;
+  /** Where people are sent to authorize. */
+  readonly githubUrl: string;
   readonly trustedOrigins: ReadonlySet<string>;
 }
 
-/**
- * How an endpoint treats a session that cannot be checked or is banned: `checked` ones are refused before Better
- * Auth is asked, which knows neither; `ending` ones only while the store is away; `open` ones need no session.
- */
-type SessionUse = 'checked' | 'ending' | 'open';
-
-interface Endpoint {
-  readonly methods: readonly string[];
-  readonly session: SessionUse;
-}
-
-const get = (session: SessionUse): Endpoint => ({ methods: ['GET'], session });
-const post = (session: SessionUse): Endpoint => ({ methods: ['POST'], session });
-
-/** Any other path under /api/auth is routed like any path: an application's own plugins go on working. */
-export const AUTH_ENDPOINTS: Readonly<Record<string, Endpoint>> = {
-  '/sign-in/social': { methods: ['GET', 'POST'], session: 'open' },
-  '/callback/github': get('open'),
-  '/pat-signin': post('open'),
-  '/get-session': get('checked'),
-  '/sign-out': post('ending'),
-  '/list-sessions': get('checked'),
-  '/revoke-session': post('checked'),
-  '/revoke-sessions': post('checked'),
-  '/revoke-other-sessions': post('checked'),
-  '/list-accounts': get('checked'),
-  '/update-user': post('checked'),
-  '/delete-user': post('checked'),
-  '/admin/*': { methods: ['GET', 'POST'], session: 'checked' },
-  '/error': get('open'),
-  '/ok': get('open'),
-};
-
-const ALL_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const MAX_BODY_BYTES = 64 * 1024;
 
 export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts): void {
@@ -68,7 +36,7 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
   const limitPatSignIn = patSignInLimit(app);
   for (const [path, endpoint] of Object.entries(AUTH_ENDPOINTS)) {
     app.route({
-      method: ALL_METHODS,
+      method: app.supportedMethods,
       url: `${AUTH_PATH}${path}`,
       onRequest: async (request) => {
         admit(request, endpoint, parts);
@@ -76,9 +44,7 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
         await checkSession(request, endpoint.session, parts.lookUpInStore);
       },
       handler: (request, reply) =>
-        path === '/sign-in/social' && request.method === 'GET'
-          ? startSignIn(request, reply, parts)
-          : answer(request, reply, parts),
+        path === '/sign-in/social' ? startSignIn(request, reply, parts) : answer(request, reply, parts),
     });
   }
 }
@@ -105,8 +71,7 @@ async function checkSession(request: FastifyRequest, use: SessionUse, lookUp: Lo
   }
   const ban = lookup.outcome === 'found' ? lookup.session.ban : (lookup.ban ?? null);
   if (use === 'ending' || !isBanned(ban, Date.now())) return;
-  const banExpires = ban.expiresAt === null ? null : new Date(ban.expiresAt).toISOString();
-  throw new GatewayError('user-banned', { fields: { banReason: ban.reason, banExpires } });
+  throw new GatewayError('user-banned', { fields: banFields(ban) });
 }
 
 /** The request for Better Auth: its own cookies, the client's true address, an Origin where scripts send none. */
@@ -136,58 +101,51 @@ async function answer(
   reply: FastifyReply,
   parts: AuthRouteParts,
 ): Promise<FastifyReply> {
-  const response = await parts.callAuth(authRequest(request, parts));
-  reply.code(response.status);
-  copyHeaders(response, reply);
-  for (const name of parts.staleCookies(request.headers.cookie ?? '', response.headers.getSetCookie()))
-    reply.setCookie(name, '', endingCookie(name));
-  return reply.send(Buffer.from(await response.arrayBuffer()));
+  return sendResponse(request, reply, await parts.callAuth(authRequest(request, parts)), parts);
 }
 
-/** A plain link: the same as the POST that Better Auth's client sends, answered with a redirect. */
+async function sendResponse(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  response: Response,
+  parts: AuthRouteParts,
+): Promise<FastifyReply> {
+  copyHeaders(response, reply, parts);
+  for (const name of parts.staleCookies(request.headers.cookie ?? '', response.headers.getSetCookie()))
+    reply.setCookie(name, '', endingCookie(name));
+  return reply.code(response.status).send(Buffer.from(await response.arrayBuffer()));
+}
+
+/** A plain link is the same as the POST of Better Auth's client, but answered with a redirect. */
 async function startSignIn(
   request: FastifyRequest,
   reply: FastifyReply,
   parts: AuthRouteParts,
 ): Promise<FastifyReply> {
-  const query = request.query as Record<string, unknown>;
+  const isLink = request.method === 'GET';
+  const asked = isLink ? (request.query as Record<string, unknown>) : jsonObject(request.body);
+  const read = readSignInStart(asked, parts.publicUrl, parts.trustedOrigins);
+  if (!read.ok) throw new GatewayError('bad-request', { detail: read.fault });
   const headers = authHeaders(request, parts);
   headers.set('content-type', 'application/json');
-  const response = await parts.callAuth(
-    new Request(`${parts.publicUrl}${AUTH_PATH}/sign-in/social`, {
-      method: 'POST',
-      headers,
-      body: JSON.stringify({ ...signInBody(query, parts), disableRedirect: true }),
-    }),
-  );
+  const body = JSON.stringify(isLink ? { ...read.start, disableRedirect: true } : read.start);
+  const url = `${parts.publicUrl}${AUTH_PATH}/sign-in/social`;
+  const response = await parts.callAuth(new Request(url, { method: 'POST', headers, body }));
+  if (!isLink) return sendResponse(request, reply, response, parts);
   if (!response.ok) throw new GatewayError('bad-request', { detail: await refusalText(response) });
-  const { url } = (await response.json()) as { url: string };
-  copyHeaders(response, reply);
-  return reply.removeHeader('content-type').redirect(url, 302);
+  const { url: authorizeUrl } = (await response.json()) as { url: string };
+  copyHeaders(response, reply, parts);
+  return reply.removeHeader('content-type').redirect(authorizeUrl, 302);
 }
 
-const RETURN_PARAMETERS = ['callbackURL', 'errorCallbackURL', 'newUserCallbackURL'] as const;
-const SCOPE_LIST = /^[a-z][a-z0-9_:-]*([\s,]+[a-z][a-z0-9_:-]*)*$/;
-
-/** @throws {GatewayError} bad-request naming the parameter */
-function signInBody(query: Record<string, unknown>, parts: AuthRouteParts): Record<string, unknown> {
-  const body: Record<string, unknown> = { provider: query.provider ?? 'github' };
-  for (const name of RETURN_PARAMETERS) {
-    if (query[name] === undefined) continue;
-    const url = safeReturnUrl(query[name], parts.publicUrl, parts.trustedOrigins);
-    if (url === null)
-      throw new GatewayError('bad-request', {
-        detail: `${name} must be a path here or an address of a trusted origin.`,
-      });
-    body[name] = url;
-  }
-  body.callbackURL ??= '/';
-  if (query.scopes === undefined || query.scopes === '') return body;
-  if (typeof query.scopes !== 'string' || !SCOPE_LIST.test(query.scopes))
-    throw new GatewayError('bad-request', {
-      detail: 'scopes must be a list of GitHub scopes, such as repo,workflow.',
-    });
-  return { ...body, scopes: query.scopes.split(/[\s,]+/) };
+/** @throws {GatewayError} bad-request */
+function jsonObject(body: unknown): Record<string, unknown> {
+  try {
+    const value: unknown = typeof body === 'string' ? JSON.parse(body) : null;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
+  } catch {}
+  throw new GatewayError('bad-request', { detail: 'The body must be a JSON object.' });
 }
 
 async function refusalText(response: Response): Promise<string | undefined> {
@@ -195,7 +153,10 @@ async function refusalText(response: Response): Promise<string | undefined> {
   return typeof body?.message === 'string' ? body.message : undefined;
 }
 
-function copyHeaders(response: Response, reply: FastifyReply): void {
+/** @throws {GatewayError} bad-request for a redirect that leaves us for a place nobody trusts */
+function copyHeaders(response: Response, reply: FastifyReply, parts: AuthRouteParts): void {
+  const location = response.headers.get('location');
+  if (location !== null && !isTrustedLocation(location, parts)) throw new GatewayError('bad-request');
   for (const [name, value] of response.headers)
     if (name !== 'set-cookie' && name !== 'content-length') reply.header(name, value);
   const cookies = response.headers.getSetCookie();
@@ -203,26 +164,17 @@ function copyHeaders(response: Response, reply: FastifyReply): void {
   reply.header('cache-control', 'no-store');
 }
 
+/** The last check on every redirect, whoever made it, by what browsers would follow. */
+function isTrustedLocation(
+  location: string,
+  { publicUrl, trustedOrigins, githubUrl }: AuthRouteParts,
+): boolean {
+  if (!URL.canParse(location, publicUrl)) return false;
+  const { origin } = new URL(location, publicUrl);
+  return trustedOrigins.has(origin) || origin === new URL(githubUrl).origin;
+}
+
 function endingCookie(name: string) {
   const secure = name.startsWith('__Secure-');
   return { maxAge: 0, path: '/', httpOnly: true, secure, sameSite: 'lax' } as const;
-}
-
-/** Five tries a minute for an address: tokens must not be guessed or tried out here. Refuses when it cannot count. */
-function patSignInLimit(app: FastifyInstance): (request: FastifyRequest) => Promise<void> {
-  const check = app.createRateLimit({
-    max: 5,
-    timeWindow: 60_000,
-    keyGenerator: (request) => `pat-signin:${addressGroup(request.record.clientAddress)}`,
-  });
-  return async (request) => {
-    const verdict = await check(request).catch((cause: unknown) => {
-      throw new GatewayError('session-store-unavailable', {
-        detail: 'Sign-in tries cannot be counted at the moment.',
-        cause,
-      });
-    });
-    if (!verdict.isAllowed && verdict.isExceeded)
-      throw new GatewayError('rate-limited', { retryAfterSeconds: verdict.ttlInSeconds });
-  };
 }

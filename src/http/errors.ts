@@ -1,7 +1,7 @@
 // Turns refusals and failures into answers: problem+json, or, for people in a browser, the way to the sign-in page.
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, GatewayError, problemOf } from '../errors.ts';
-import { AUTH_PATH } from './paths.ts';
+import { AUTH_PATH } from '../policy/own-paths.ts';
 import { signInLocation } from './sign-in-page.ts';
 
 /** Answers with a problem document and notes the reason for the log. */

@@ -1,12 +1,11 @@
 // The way of a proxied request: route, credential, lookup, decision, then forwarding. Whatever nobody lets pass is
 // refused here. See the walk in ARCHITECTURE.md.
-import { METHODS as NODE_METHODS } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import { forward, hasBody } from '../forwarding/forward.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { Upstream } from '../forwarding/upstream.ts';
-import { type OwnCookie, ownCookieName, pairsOf } from '../policy/cookies.ts';
+import { NO_COOKIES, ownCookieName, pairsOf, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { decide } from '../policy/decide.ts';
 import { type MatchRoute, type Route, upstreamPath } from '../policy/route.ts';
@@ -25,15 +24,12 @@ export interface GuardParts {
 }
 
 // CONNECT asks for a tunnel and TRACE reflects headers: neither is for a gateway.
-const NOT_FORWARDED = new Set(['CONNECT', 'TRACE']);
-export const FORWARDED_METHODS = NODE_METHODS.filter((method) => !NOT_FORWARDED.has(method));
+const REFUSED_METHODS = ['CONNECT', 'TRACE'];
 
 /** Registers the route that takes every path the gateway does not answer itself. */
 export function registerGuard(app: FastifyInstance, parts: GuardParts): void {
-  for (const method of FORWARDED_METHODS)
-    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
   app.route({
-    method: FORWARDED_METHODS,
+    method: app.supportedMethods.filter((method) => !REFUSED_METHODS.includes(method)),
     url: '/*',
     // Before Fastify reads the body: it is the upstream's, whatever type and length it claims.
     onRequest: (request, reply) => guard(request, reply, parts),
@@ -153,15 +149,6 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
   });
   reply.hijack();
 }
-
-const NO_COOKIES: ReadonlySet<OwnCookie> = new Set();
-// Not account_data: an application would prefer the token in it, which may be old, to the one it is sent.
-const SESSION_COOKIES: ReadonlySet<OwnCookie> = new Set([
-  'session_token',
-  'session_data',
-  'dont_remember',
-  'admin_session',
-]);
 
 function carriesOwnCookie(request: FastifyRequest): boolean {
   const { cookie } = request.headers;

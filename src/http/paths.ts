@@ -1,15 +1,10 @@
-// Paths the gateway answers itself.
+// Links to the gateway's own paths, and what stands where nothing does yet.
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
-
-export const AUTH_PATH = '/api/auth';
-export const SIGN_IN_PAGE = '/_gateway/sign-in';
-
-/** Ours, whether something stands there or not: an upstream never sees them. */
-const RESERVED = ['/_gateway', '/_gateway/*', '/.well-known/jwks.json'];
+import { AUTH_PATH, RESERVED_PATHS } from '../policy/own-paths.ts';
 
 export function registerReservedPaths(app: FastifyInstance): void {
-  for (const url of RESERVED)
+  for (const url of RESERVED_PATHS)
     app.all(url, () => {
       throw new GatewayError('route-not-found');
     });

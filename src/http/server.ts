@@ -1,6 +1,6 @@
 // The main port's server: limits, request ids, one canonical target for every request, one answer for every error.
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, METHODS } from 'node:http';
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { GatewayError } from '../errors.ts';
@@ -37,6 +37,9 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
       sendProblem(request, reply, routingFault(request.raw.url ?? '', cause), publicUrl);
     },
   }) as unknown as FastifyInstance;
+  // Whatever method Node reads may be an upstream's; what is not served is refused by us, not unknown to Fastify.
+  for (const method of METHODS)
+    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
   app.decorateRequest('record');
   app.addHook('onRequest', async (request, reply) => {
     request.record = newRecord();

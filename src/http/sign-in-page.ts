@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { ERRORS } from '../errors.ts';
+import { AUTH_PATH, SIGN_IN_PAGE } from '../policy/own-paths.ts';
 import { safeReturnUrl } from '../policy/return-url.ts';
 import type { Target } from '../policy/target.ts';
-import { AUTH_PATH, SIGN_IN_PAGE } from './paths.ts';
 
 export interface SignInPageOptions {
   readonly publicUrl: string;

@@ -2,14 +2,16 @@
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import { decide } from '../policy/decide.ts';
+import { USER_SCOPES_PATH } from '../policy/own-paths.ts';
 import type { Access } from '../policy/route.ts';
 import type { LookUpSession } from '../policy/session.ts';
 
 const SIGNED_IN: Access = { kind: 'session', scopes: [], roles: [], unknownScopes: 'deny' };
 
 export function registerUserScopes(app: FastifyInstance, lookUp: LookUpSession): void {
-  app.get('/api/user-scopes', async (request, reply) => {
-    request.record.route = '/api/user-scopes';
+  app.all(USER_SCOPES_PATH, async (request, reply) => {
+    request.record.route = USER_SCOPES_PATH;
+    if (request.method !== 'GET') throw new GatewayError('method-not-allowed', { headers: { allow: 'GET' } });
     const lookup = await lookUp(request.headers.cookie);
     const decision = decide({
       access: SIGNED_IN,

@@ -21,6 +21,19 @@ export type OwnCookie =
   | 'state'
   | 'oauth_state';
 
+/**
+ * The cookies a service that reads Better Auth sessions itself may see and set. Not account_data: it would prefer the
+ * token in it, which may be old, to the one it is sent.
+ */
+export const SESSION_COOKIES: ReadonlySet<OwnCookie> = new Set([
+  'session_token',
+  'session_data',
+  'dont_remember',
+  'admin_session',
+]);
+
+export const NO_COOKIES: ReadonlySet<OwnCookie> = new Set();
+
 /** Which of the gateway's cookies this name belongs to, prefix and chunk number aside; null for other cookies. */
 export function ownCookieName(name: string): OwnCookie | null {
   const kind = OWN.exec(name)?.[1];
@@ -57,7 +70,10 @@ function isBlank(code: number): boolean {
  * @param keep own cookies that may stay
  * @returns undefined when nothing is left
  */
-export function withoutOwnCookies(header: string, keep: ReadonlySet<OwnCookie> = NONE): string | undefined {
+export function withoutOwnCookies(
+  header: string,
+  keep: ReadonlySet<OwnCookie> = NO_COOKIES,
+): string | undefined {
   if (!header.toLowerCase().includes(PREFIX)) return header;
   const rest = pairsOf(header).filter(({ name }) => {
     const own = ownCookieName(name);
@@ -65,8 +81,6 @@ export function withoutOwnCookies(header: string, keep: ReadonlySet<OwnCookie> =
   });
   return rest.length === 0 ? undefined : rest.map((pair) => pair.text).join('; ');
 }
-
-const NONE: ReadonlySet<OwnCookie> = new Set();
 
 /**
  * Which cookie does a Set-Cookie line set? Browsers send a cookie without a name as its bare value, so that

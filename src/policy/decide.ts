@@ -1,7 +1,7 @@
 // May this pass? Data in, a closed answer out; another file turns it into HTTP. Pure.
 import type { Access } from './route.ts';
 import { missingScopes } from './scopes.ts';
-import { type Ban, isBanned, type Lookup, type Session } from './session.ts';
+import { type Ban, banFields, isBanned, type Lookup, type Session } from './session.ts';
 
 /** Codes decide() may refuse with; each is a row of errors.ts. */
 export type DenyCode =
@@ -40,7 +40,7 @@ export function decide(question: Question): Decision {
   const live = lookup?.outcome === 'found' && !ban && lookup.session.expiresAt > now ? lookup.session : null;
   if (live) return question.crossSite ? deny('cross-site-request') : decideFor(live, question);
   if (access.kind === 'optional') return question.crossSite ? deny('cross-site-request') : pass(null);
-  if (ban) return deny('user-banned', { banReason: ban.reason, banExpires: isoTime(ban.expiresAt) });
+  if (ban) return deny('user-banned', banFields(ban));
   if (lookup?.outcome === 'none' && lookup.reason !== 'user-banned') return deny(lookup.reason);
   return deny('session-expired');
 }
@@ -73,10 +73,6 @@ function banOf(lookup: Lookup | null, now: number): Ban | null {
   if (lookup?.outcome === 'found') return isBanned(lookup.session.ban, now) ? lookup.session.ban : null;
   if (lookup?.outcome === 'none' && lookup.ban) return isBanned(lookup.ban, now) ? lookup.ban : null;
   return null;
-}
-
-function isoTime(time: number | null): string | null {
-  return time === null ? null : new Date(time).toISOString();
 }
 
 function pass(session: Session | null): Decision {

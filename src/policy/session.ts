@@ -47,6 +47,14 @@ export type NoSessionReason = 'no-session-cookie' | 'session-invalid' | 'session
 /** Asks who a Cookie header belongs to. Never throws: a store that cannot be asked is `failed`. */
 export type LookUpSession = (cookieHeader: string | undefined) => Promise<Lookup>;
 
+/** What an answer tells of a ban. */
+export function banFields({ reason, expiresAt }: Ban): {
+  banReason: string | null;
+  banExpires: string | null;
+} {
+  return { banReason: reason, banExpires: expiresAt === null ? null : new Date(expiresAt).toISOString() };
+}
+
 /** Is this ban in force? Time is an argument so that the answer can be tested. */
 export function isBanned(ban: Ban | null, now: number): ban is Ban {
   return ban !== null && (ban.expiresAt === null || ban.expiresAt > now);

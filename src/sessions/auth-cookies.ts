@@ -8,8 +8,8 @@ const SIGNED = new Set(['session_token', 'dont_remember', 'admin_session', 'stat
 /** @param secrets all that may have signed; the first is Better Auth's */
 export function authCookieWriter(secrets: readonly string[]): (header: string) => string | undefined {
   return (header) => {
-    const pairs = pairsOf(header).flatMap((pair) => rewrite(pair, secrets));
-    const kept = pairs.filter((pair) => !contradicts(pair, pairs));
+    const pairs = pairsOf(header);
+    const kept = pairs.filter((pair) => !contradicts(pair, pairs)).flatMap((pair) => rewrite(pair, secrets));
     return kept.length === 0 ? undefined : kept.map((pair) => pair.text).join('; ');
   };
 }

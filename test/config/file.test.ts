@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration file has variables of this form
 import { describe, expect, test } from 'vitest';
 import { readConfigText } from '../../src/config/file.ts';
 
@@ -5,7 +6,7 @@ function read(text: string, env: Record<string, string> = {}) {
   return readConfigText(text, 'gateway.yaml', env);
 }
 
-function valueOf(text: string, env: Record<string, string> = {}): unknown {
+function substituted(text: string, env: Record<string, string> = {}): unknown {
   const file = read(text, env);
   expect(file.faults).toEqual([]);
   return (file.data as { key: unknown }).key;
@@ -29,7 +30,7 @@ describe('${NAME}', () => {
     ['key: "${A:-a b: c}"', {}, 'a b: c'],
     ['key: "${A}${A}"', { A: 'x' }, 'xx'],
   ])('in %j with %j gives %j', (text, env, value) => {
-    expect(valueOf(text, env)).toEqual(value);
+    expect(substituted(text, env)).toEqual(value);
   });
 
   test.each([
@@ -42,28 +43,28 @@ describe('${NAME}', () => {
     ['key: ${A}', '~', '~'],
     ['key: ${A}', '1e3', '1e3'],
   ])('%j of %j is %j, as if it stood there', (text, A, value) => {
-    expect(valueOf(text, { A })).toBe(value);
+    expect(substituted(text, { A })).toBe(value);
   });
 
   test.each(['key: "$${A}"', "key: '$${A}'", 'key: $${A}'])('is written %s to stay as it is', (text) => {
-    expect(valueOf(text, { A: 'x' })).toBe('${A}');
+    expect(substituted(text, { A: 'x' })).toBe('${A}');
   });
 
   test.each(['$A', '${}', '${1A}', '${A-B}', '${A', '$(A)', '{A}', '%A%'])('is not seen in %j', (text) => {
-    expect(valueOf(`key: "${text}"`, { A: 'x', B: 'y' })).toBe(text);
+    expect(substituted(`key: "${text}"`, { A: 'x', B: 'y' })).toBe(text);
   });
 
   test('is not looked for in comments', () => {
-    expect(valueOf('key: x # ${MISSING}\n# ${MISSING}\n')).toBe('x');
+    expect(substituted('key: x # ${MISSING}\n# ${MISSING}\n')).toBe('x');
   });
 
   test('is filled in once: a value that holds another stays', () => {
-    expect(valueOf('key: "${A}"', { A: '${B}', B: 'x' })).toBe('${B}');
-    expect(valueOf('key: "${A}"', { A: '$${B}' })).toBe('$${B}');
+    expect(substituted('key: "${A}"', { A: '${B}', B: 'x' })).toBe('${B}');
+    expect(substituted('key: "${A}"', { A: '$${B}' })).toBe('$${B}');
   });
 
   test.each(['$&', '$1', '$$', "$'", '$`'])('takes %j as it is', (A) => {
-    expect(valueOf('key: "a${A}b"', { A })).toBe(`a${A}b`);
+    expect(substituted('key: "a${A}b"', { A })).toBe(`a${A}b`);
   });
 });
 
@@ -123,7 +124,6 @@ describe('a variable that is missing', () => {
 describe('YAML that is none', () => {
   test.each([
     ['a: [1, 2\n', 'gateway.yaml:2:1'],
-    ['a: 1\n b: 2\n', 'gateway.yaml:2:2'],
     ['\ta: 1\n', 'gateway.yaml:1:1'],
     ['a: 1\na: 2\n', 'gateway.yaml:2:1'],
     ['a: "x\n', 'gateway.yaml:2:1'],

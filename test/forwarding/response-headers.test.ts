@@ -1,14 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { buildResponseHeaders } from '../../src/forwarding/response-headers.ts';
+import { NO_COOKIES, SESSION_COOKIES } from '../../src/policy/cookies.ts';
 
 type Header = [name: string, value: string];
 
 /** What the client gets of these headers of an upstream, the gateway’s own request id aside. */
-function passed(headers: readonly Header[], passOwnCookies = false): Header[] {
+function passed(headers: readonly Header[], settableCookies = NO_COOKIES): Header[] {
   const flat = buildResponseHeaders({
     rawHeaders: headers.flat().map((part) => Buffer.from(part, 'latin1')),
     requestId: 'request-1',
-    passOwnCookies,
+    settableCookies,
   });
   const pairs = flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1]] as Header] : []));
   expect(pairs.filter(([name]) => name.toLowerCase() === 'x-request-id')).toEqual([
@@ -115,13 +116,13 @@ describe('an upstream that may set session cookies', () => {
     '__Secure-better-auth.session_data.0',
     'better-auth.admin_session',
   ])('sets %s', (name) => {
-    expect(passed([['Set-Cookie', `${name}=x`]], true)).toEqual([['Set-Cookie', `${name}=x`]]);
+    expect(passed([['Set-Cookie', `${name}=x`]], SESSION_COOKIES)).toEqual([['Set-Cookie', `${name}=x`]]);
   });
 
   test.each(['better-auth.account_data', '__Secure-better-auth.account_data.1', '=better-auth.account_data'])(
     'does not put a token into %s',
     (name) => {
-      expect(passed([['Set-Cookie', `${name}=x`]], true)).toEqual([]);
+      expect(passed([['Set-Cookie', `${name}=x`]], SESSION_COOKIES)).toEqual([]);
     },
   );
 });
