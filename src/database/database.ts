@@ -1,12 +1,11 @@
 // Opens the store: Postgres when there is a DATABASE_URL, else one SQLite file in the data folder.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { NodeSqliteDialect } from '@better-auth/kysely-adapter/node-sqlite-dialect';
 import { type Dialect, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
 import pg from 'pg';
 import { noteStoreError } from './failures.ts';
-import { type FileLock, lockDataFolder } from './file-lock.ts';
+import { type FileLock, lockDataFolder, openPrivateFile } from './file-lock.ts';
 import type { StoredDate, Tables } from './tables.ts';
 
 export interface Database {
@@ -76,8 +75,10 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
     application_name: 'better-hub-gateway',
     ...options,
   });
-  // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
+  // A connection that breaks is replaced at the next query. Without a listener it would end the process: the pool
+  // speaks for idle connections, each connection for itself while it is in use.
   pool.on('error', noteStoreError);
+  pool.on('connect', (client) => client.on('error', noteStoreError));
   return {
     kind: 'postgres',
     kysely: openKysely(new PostgresDialect({ pool: notingConnectErrors(pool) })),
@@ -104,7 +105,7 @@ function notingConnectErrors(pool: pg.Pool): PostgresPool {
 function openSqlite(dataDir: string): Database {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const lock: FileLock = lockDataFolder(dataDir);
-  const database = new DatabaseSync(join(dataDir, 'gateway.sqlite'));
+  const database = openPrivateFile(join(dataDir, 'gateway.sqlite'));
   database.exec(
     'pragma journal_mode=wal; pragma synchronous=normal; pragma busy_timeout=5000; pragma foreign_keys=on',
   );

@@ -1,5 +1,6 @@
 // One process a data folder: the lock is a transaction on a second SQLite file, so it ends with its process,
 // however that ends.
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
@@ -25,7 +26,7 @@ const WAIT_MS = 5000;
  * @throws {DataFolderBusy}
  */
 export function lockDataFolder(dataDir: string): FileLock {
-  const file = new DatabaseSync(join(dataDir, 'gateway.lock'));
+  const file = openPrivateFile(join(dataDir, 'gateway.lock'));
   try {
     file.exec(`pragma busy_timeout=${WAIT_MS}; begin exclusive`);
   } catch (error) {
@@ -37,3 +38,10 @@ export function lockDataFolder(dataDir: string): FileLock {
 }
 
 const SQLITE_BUSY = 5;
+
+/** Sessions and tokens are the gateway's alone, even in a folder that others may read. SQLite's further files follow. */
+export function openPrivateFile(path: string): DatabaseSync {
+  closeSync(openSync(path, 'a', 0o600));
+  chmodSync(path, 0o600);
+  return new DatabaseSync(path);
+}

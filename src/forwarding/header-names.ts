@@ -53,15 +53,17 @@ export type RequestVerdict = 'keep' | 'drop' | 'connection' | 'cookie' | 'author
 
 const SPECIAL: ReadonlySet<string> = new Set(['connection', 'cookie', 'authorization', 'content-length']);
 
-// Clients send the same few names over and over: each spelling is judged once. Bounded, because clients choose them.
+// Clients send the same few names over and over: each spelling is judged once. Bounded in number and length, because
+// clients choose them.
 const verdicts = new Map<string, RequestVerdict>();
 const MOST_VERDICTS = 2000;
+const LONGEST_KEPT_NAME = 64;
 
 export function requestVerdict(name: string): RequestVerdict {
   const known = verdicts.get(name);
   if (known !== undefined) return known;
   const verdict = judge(name);
-  if (verdicts.size < MOST_VERDICTS) verdicts.set(name, verdict);
+  if (verdicts.size < MOST_VERDICTS && name.length <= LONGEST_KEPT_NAME) verdicts.set(name, verdict);
   return verdict;
 }
 

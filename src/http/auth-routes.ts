@@ -33,6 +33,10 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
     { parseAs: 'string', bodyLimit: MAX_BODY_BYTES },
     (_request, body, done) => done(null, body),
   );
+  // An empty body is of no type, whatever it calls itself: `curl -d ''` says it is a form.
+  app.addContentTypeParser('*', { parseAs: 'string', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) =>
+    body.length === 0 ? done(null, undefined) : done(new GatewayError('unsupported-media-type'), undefined),
+  );
   const limitPatSignIn = patSignInLimit(app);
   for (const [path, endpoint] of Object.entries(AUTH_ENDPOINTS)) {
     app.route({
