@@ -14,7 +14,13 @@ export async function callAuth(
   const error = outcome.status === 'rejected' ? outcome.reason : null;
   if (error instanceof GatewayError) throw error;
   if (failure !== null) throw new GatewayError('session-store-unavailable', { cause: failure });
+  if (isUnstorable(error)) throw new GatewayError('bad-request', { cause: error });
   if (outcome.status === 'rejected' || outcome.value.status >= 500)
     throw new GatewayError('internal-error', { cause: error });
   return outcome.value;
+}
+
+/** A value Postgres cannot hold, such as a NUL in a name (SQLSTATE class 22). */
+function isUnstorable(error: unknown): boolean {
+  return /^22[0-9A-Z]{3}$/.test(String((error as { code?: unknown } | null)?.code ?? ''));
 }

@@ -24,6 +24,8 @@ export interface GitHubPerson {
   readonly tokenKind: TokenKind;
   /** Null when the token does not list them. In GitHub's order. */
   readonly scopes: readonly string[] | null;
+  /** Client id of the app the token was issued to; null for personal access tokens. */
+  readonly app: string | null;
   /** When a personal access token ends. */
   readonly tokenExpiresAt: number | null;
 }
@@ -118,11 +120,13 @@ function personOf(
   return {
     id: String(person.id),
     login: person.login,
-    name: person.name || person.login,
+    // Postgres cannot hold a NUL: it must not lock anybody out.
+    name: person.name?.replaceAll('\0', '') || person.login,
     avatarUrl: person.avatar_url ?? null,
     email,
     tokenKind: kind,
     scopes: listsScopes && scopes !== null ? listOf(scopes) : null,
+    app: headers.get('x-oauth-client-id'),
     tokenExpiresAt: expirationOf(headers.get('github-authentication-token-expiration')),
   };
 }

@@ -21,6 +21,7 @@ export function patSignIn(client: GitHubClient, recordSignIn: RecordSignIn): Bet
         async (context) => {
           const token = tokenOf(context.body);
           const person = await client.readPerson(token);
+          if (person.app !== null) throw invalidToken();
           const userId = await recordSignIn(person, grantOf(token, person.tokenExpiresAt));
           const user = await context.context.internalAdapter.findUserById(userId);
           const session = user && (await context.context.internalAdapter.createSession(userId));
@@ -39,9 +40,12 @@ function tokenOf(body: unknown): string {
   if (typeof pat !== 'string' || pat.trim() === '')
     throw new GatewayError('bad-request', { detail: 'Send {"pat": "<personal access token>"}.' });
   const token = pat.trim();
-  if (OF_AN_APP.test(token) || !LOOKS_LIKE_A_TOKEN.test(token))
-    throw new GatewayError('github-token-invalid', { detail: 'Invalid GitHub token' });
+  if (OF_AN_APP.test(token) || !LOOKS_LIKE_A_TOKEN.test(token)) throw invalidToken();
   return token;
+}
+
+function invalidToken(): GatewayError {
+  return new GatewayError('github-token-invalid', { detail: 'Invalid GitHub token' });
 }
 
 function grantOf(accessToken: string, expiresAt: number | null): Grant {

@@ -37,12 +37,15 @@ export function signInRecorder(options: PeopleOptions): RecordSignIn {
   return async (person, grant) => {
     const login = person.login.toLowerCase();
     if (logins.size > 0 && !logins.has(login)) throw new GatewayError('membership-missing');
+    const isNamed = admins.has(login) || logins.has(login);
     const account = await accountColumns(database, cipher, person, grant);
     const userId = await inTransaction(database, async (transaction) => {
       // Parallel first sign-ins of one person must not make two.
       await database.lockInTransaction(transaction, `github:${person.id}`);
       const known = await findByGitHubId(transaction, person.id);
       if (known) refuseBanned(known);
+      if (isNamed && (await wasSomebodyElse(transaction, person)))
+        throw new GatewayError('membership-missing', LOGIN_CHANGED_HANDS);
       const user = known ?? (await createUser(database, transaction, person));
       await writeAccount(transaction, user.id, person.id, account);
       await writeProfile(database, transaction, user.id, person, grant);
@@ -52,6 +55,21 @@ export function signInRecorder(options: PeopleOptions): RecordSignIn {
     await onUserChanged(userId);
     return userId;
   };
+}
+
+const LOGIN_CHANGED_HANDS = {
+  detail: 'Your GitHub login belonged to somebody else here before. Ask the operator of this gateway.',
+};
+
+/** GitHub gives a login that was freed to whoever asks: one the configuration names must not bring its rights along. */
+async function wasSomebodyElse(transaction: Kysely<Tables>, person: GitHubPerson): Promise<boolean> {
+  const other = await transaction
+    .selectFrom('gateway_github_profile')
+    .where((where) => where(where.fn<string>('lower', ['login']), '=', person.login.toLowerCase()))
+    .where('githubId', '!=', person.id)
+    .select('userId')
+    .executeTakeFirst();
+  return other !== undefined;
 }
 
 type KnownUser = Pick<UserTable, 'id' | 'role' | 'banned' | 'banReason' | 'banExpires'>;

@@ -163,9 +163,12 @@ function readSecretList(read: Reader, list: string): VersionedSecret[] {
   return secrets;
 }
 
+// Better Auth's own default.
+const KNOWN_SECRETS = new Set(['better-auth-secret-12345678901234567890']);
+
 function secretFault(value: string): string | null {
   if (value.length < 32) return `is too short, ${value.length} of at least 32 characters: ${MAKE_ONE}`;
-  if (new Set(value).size < 6) return `is too easy to guess: ${MAKE_ONE}`;
+  if (new Set(value).size < 8 || KNOWN_SECRETS.has(value)) return `is too easy to guess: ${MAKE_ONE}`;
   return null;
 }
 

@@ -1,4 +1,5 @@
 // The demo: gateway, stand-in GitHub and sample API as three real HTTP servers in one process, in a fresh folder.
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,7 +18,6 @@ export interface Demo {
 }
 
 const CONFIG_FILE = fileURLToPath(new URL('../../config/gateway.yaml', import.meta.url));
-const SECRET = 'the-demo-has-nothing-to-hide-0123456789';
 const LOGIN = 'octocat';
 const SCOPES = ['read:user', 'user:email', 'public_repo'];
 
@@ -77,7 +77,7 @@ async function demoConfig(
     ADMIN_PORT: env.ADMIN_PORT || String(await freePort(9090)),
     LOG_LEVEL: env.LOG_LEVEL || 'warn',
     BETTER_AUTH_URL: `http://127.0.0.1:${port}`,
-    BETTER_AUTH_SECRET: SECRET,
+    BETTER_AUTH_SECRET: randomBytes(32).toString('base64url'),
     GITHUB_URL: github.url,
     GITHUB_API_URL: github.apiUrl,
     GITHUB_CLIENT_ID: github.app.clientId,

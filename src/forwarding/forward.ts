@@ -88,7 +88,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
     const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
     response.writeHead(status, buildResponseHeaders({ rawHeaders, requestId, settableCookies }));
-    response.flushHeaders();
+    // The head goes out at once. Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
+    response.write(NOTHING);
     response.on('drain', resume);
     return true;
   }
@@ -107,7 +108,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     const { response } = this.#options;
     response.off('close', this.#onClientClose);
     this.#body?.destroy();
-    if (response.headersSent) response.destroy();
+    if (response.headersSent && isBodiless(response.statusCode, error)) response.end();
+    else if (response.headersSent) response.destroy();
     if (response.headersSent || response.destroyed) this.#resolve();
     else this.#reject(upstreamFault(error));
   }
@@ -115,6 +117,13 @@ class Exchange implements Dispatcher.DispatchHandler {
   #onClientClose = (): void => {
     if (!this.#options.response.writableFinished) this.#abort(new errors.RequestAbortedError());
   };
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** undici waits for the body whose length a 304 tells; that length is of the answer to a plain GET (RFC 9110 section 8.6). */
+function isBodiless(status: number, error: Error): boolean {
+  return status === 304 && (error as NodeJS.ErrnoException).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 }
 
 const UNREACHABLE = new Set([

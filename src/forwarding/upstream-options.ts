@@ -97,5 +97,6 @@ export function isLoopback(hostname: string): boolean {
 
 function isLinkLocal(hostname: string): boolean {
   const address = plainAddress(hostname.replace(/^\[|\]$/g, ''));
-  return (isIP(address) === 4 && address.startsWith('169.254.')) || /^fe[89ab][0-9a-f]:/.test(address);
+  if (isIP(address) === 4) return address.startsWith('169.254.');
+  return /^fe[89ab][0-9a-f]:/.test(address) || address === 'fd00:ec2::254';
 }

@@ -23,6 +23,8 @@ export interface Upstream {
 
 // Shorter than the 5 s after which Node's servers close idle connections: a request must not meet a closing one.
 const KEEP_ALIVE_MS = 4000;
+/** To one target; further requests wait for their turn. */
+const MOST_CONNECTIONS = 512;
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
 
 export function createUpstream(name: string, options: UpstreamOptions): Upstream {
@@ -35,6 +37,7 @@ export function createUpstream(name: string, options: UpstreamOptions): Upstream
     keepAliveMaxTimeout: 60_000,
     maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
     pipelining: 1,
+    connections: MOST_CONNECTIONS,
   });
   let turn = 0;
   return {

@@ -46,6 +46,7 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
         admit(request, endpoint, parts);
         if (path === '/pat-signin') await limitPatSignIn(request);
         await checkSession(request, endpoint.session, parts.lookUpInStore);
+        if (path !== '/sign-out') refuseImpersonated(request);
       },
       handler: (request, reply) =>
         path === '/sign-in/social' ? startSignIn(request, reply, parts) : answer(request, reply, parts),
@@ -76,6 +77,17 @@ async function checkSession(request: FastifyRequest, use: SessionUse, lookUp: Lo
   const ban = lookup.outcome === 'found' ? lookup.session.ban : (lookup.ban ?? null);
   if (use === 'ending' || !isBanned(ban, Date.now())) return;
   throw new GatewayError('user-banned', { fields: banFields(ban) });
+}
+
+/**
+ * An administrator who acts as somebody else changes nothing of theirs, here as on the routes.
+ *
+ * @throws {GatewayError} impersonation-read-only
+ */
+function refuseImpersonated({ method, record }: FastifyRequest): void {
+  const ends = record.target.matchPath.toLowerCase() === `${AUTH_PATH}/admin/stop-impersonating`;
+  if (record.impersonatedBy !== null && !isSafeMethod(method) && !ends)
+    throw new GatewayError('impersonation-read-only');
 }
 
 /** The request for Better Auth: its own cookies, the client's true address, an Origin where scripts send none. */

@@ -7,7 +7,7 @@ const CODES: Record<string, ErrorCode> = { HPE_HEADER_OVERFLOW: 'headers-too-lar
 
 /** For node:http's `clientError`. */
 export function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  if (error.code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
     socket.destroy();
     return;
   }
@@ -25,4 +25,9 @@ export function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): v
       body,
     ].join('\r\n'),
   );
+}
+
+/** Bytes of ours would stand within the answer that is under way. Node keeps it here, and looks at it likewise. */
+function isAnswering(socket: Socket): boolean {
+  return Boolean((socket as Socket & { _httpMessage?: unknown })._httpMessage);
 }

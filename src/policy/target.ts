@@ -7,7 +7,7 @@ export interface Target {
   readonly path: string;
   /** The query with its `?`, untouched; empty when there is none. */
   readonly query: string;
-  /** The path rules are matched against: unreserved characters decoded, case kept. */
+  /** The path rules are matched against: every character a pattern may hold decoded, case kept. */
   readonly matchPath: string;
 }
 
@@ -34,7 +34,7 @@ const PLAIN = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]*$/;
 const EMPTY_OR_DOT_SEGMENT = /\/(?:\/|\.{1,2}(?:\/|$))/;
 const ESCAPES = /%([0-9A-Fa-f]{2})/g;
 const ESCAPED_ESCAPE = /%25[0-9A-Fa-f]{2}/;
-const UNRESERVED = /^[A-Za-z0-9\-._~]$/;
+const IN_A_PATTERN = /^[A-Za-z0-9\-._~!$&'()*+,=:@]$/;
 
 /**
  * Reads the request target of an HTTP request line.
@@ -57,7 +57,7 @@ export function parseTarget(url: string): TargetResult {
 function parseUnusual(path: string, query: string): TargetResult {
   const fault = badCharacter(path) ?? badEscape(path);
   if (fault) return refused(fault);
-  const matchPath = path.replace(ESCAPES, decodeUnreserved);
+  const matchPath = path.replace(ESCAPES, decodeForPattern);
   // The escape behind an encoded % may be spelled with escapes itself: %25%32%65 is %2e once decoded.
   if (ESCAPED_ESCAPE.test(matchPath)) return refused('double-encoding');
   if (EMPTY_OR_DOT_SEGMENT.test(matchPath)) return refused(segmentFault(matchPath));
@@ -103,9 +103,9 @@ function isUtf8(path: string): boolean {
   }
 }
 
-function decodeUnreserved(escaped: string, hex: string): string {
+function decodeForPattern(escaped: string, hex: string): string {
   const character = String.fromCharCode(Number.parseInt(hex, 16));
-  return UNRESERVED.test(character) ? character : escaped;
+  return IN_A_PATTERN.test(character) ? character : escaped;
 }
 
 function segmentFault(path: string): AmbiguousReason {

@@ -32,7 +32,8 @@ export function createRevocations(
       const sessions = await database.kysely
         .selectFrom('session')
         .select('token')
-        .where('userId', '=', userId)
+        // Sessions in which they act as somebody else are theirs, too.
+        .where((where) => where.or([where('userId', '=', userId), where('impersonatedBy', '=', userId)]))
         .execute();
       await forget(sessions.map((session) => session.token));
     },

@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import { type Database, millisOf } from '../database/database.ts';
 import type { StoredBoolean, StoredDate } from '../database/tables.ts';
-import type { Ban, GitHubAccount, Session } from '../policy/session.ts';
+import { type Ban, type GitHubAccount, isBanned, type Session } from '../policy/session.ts';
 import { tokenHash } from './token-hash.ts';
 
 /** What the store says about a session token. It throws when it cannot be asked. */
@@ -17,6 +17,9 @@ interface Row {
   sessionId: string | null;
   expiresAt: StoredDate | null;
   impersonatedBy: string | null;
+  impersonatorRole: string | null;
+  impersonatorBanned: StoredBoolean | null;
+  impersonatorBanExpires: StoredDate | null;
   endedUntil: StoredDate | null;
   userId: string | null;
   email: string | null;
@@ -45,6 +48,7 @@ export function storeReader(database: Database): ReadSession {
 function query(token: string) {
   return sql<Row>`
     select s."id" as "sessionId", s."expiresAt", s."impersonatedBy", e."until" as "endedUntil",
+      i."role" as "impersonatorRole", i."banned" as "impersonatorBanned", i."banExpires" as "impersonatorBanExpires",
       u."id" as "userId", u."email", u."name", u."role", u."banned", u."banReason", u."banExpires",
       a."accountId" as "githubId", a."accessToken", a."accessTokenExpiresAt", a."scope",
       p."login", p."scopesKnown"
@@ -52,6 +56,7 @@ function query(token: string) {
     left join "session" as s on s."token" = c."token"
     left join "gateway_ended_session" as e on e."tokenHash" = c."tokenHash"
     join "user" as u on u."id" = coalesce(s."userId", e."userId")
+    left join "user" as i on i."id" = s."impersonatedBy"
     left join "account" as a on a."userId" = u."id" and a."providerId" = 'github'
     left join "gateway_github_profile" as p on p."userId" = u."id"
     order by a."updatedAt" desc
@@ -59,11 +64,20 @@ function query(token: string) {
 }
 
 function answerOf(row: Row): StoreAnswer {
+  if (row.impersonatedBy !== null && !mayImpersonate(row)) return { found: 'nothing' };
   if (row.sessionId !== null && row.expiresAt !== null && row.userId !== null)
     return { found: 'session', session: sessionOf(row, row.sessionId, row.userId, row.expiresAt) };
   const ban = banOf(row);
   if (ban && row.endedUntil !== null && millisOf(row.endedUntil) > Date.now()) return { found: 'ended', ban };
   return { found: 'nothing' };
+}
+
+/** Who acts as somebody else does so for as long as they are an administrator themselves. */
+function mayImpersonate({ impersonatorRole, impersonatorBanned, impersonatorBanExpires }: Row): boolean {
+  const ban: Ban | null = impersonatorBanned
+    ? { reason: null, expiresAt: millisOf(impersonatorBanExpires) }
+    : null;
+  return (impersonatorRole ?? '').split(',').includes('admin') && !isBanned(ban, Date.now());
 }
 
 function sessionOf(row: Row, id: string, userId: string, expiresAt: StoredDate): Session {
