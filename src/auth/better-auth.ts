@@ -71,6 +71,8 @@ function authOptions(parts: AuthParts) {
     rateLimit: { enabled: false },
     telemetry: { enabled: false },
     advanced: {
+      // Better Auth would remember missing tables until the process ends; /readyz looks again each time.
+      database: { validateSchema: false },
       // Its default is to check nothing where NODE_ENV or TEST says that this is a test.
       disableOriginCheck: false,
       disableCSRFCheck: false,

@@ -119,12 +119,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   };
 }
 
-const NOTHING = Buffer.alloc(0);
-
 /** undici waits for the body whose length a 304 tells; that length is of the answer to a plain GET (RFC 9110 section 8.6). */
 function isBodiless(status: number, error: Error): boolean {
   return status === 304 && (error as NodeJS.ErrnoException).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 }
+
+const NOTHING = Buffer.alloc(0);
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',

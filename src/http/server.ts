@@ -8,7 +8,7 @@ import { type IsTrusted, plainAddress } from '../policy/client-address.ts';
 import { type AmbiguousReason, parseTarget } from '../policy/target.ts';
 import { handleErrors, sendProblem } from './errors.ts';
 import { logWhenClosed } from './logging.ts';
-import { answerMalformed } from './malformed.ts';
+import { answerConnect, answerMalformed } from './malformed.ts';
 import type { ReadOrigin } from './origin.ts';
 import { newRecord } from './request-record.ts';
 
@@ -40,6 +40,7 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
   // Whatever method Node reads may be an upstream's; what is not served is refused by us, not unknown to Fastify.
   for (const method of METHODS)
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
+  app.server.on('connect', (_request, socket) => answerConnect(socket));
   app.decorateRequest('record');
   app.addHook('onRequest', async (request, reply) => {
     request.record = newRecord();
