@@ -11,6 +11,8 @@ import { createGateway, migrateStore } from './gateway.ts';
 
 /** Longest an orderly end may take before the process leaves anyway. */
 const GRACE_MS = 10_000;
+/** Signals that follow the first within this time are the same one, on another way. */
+const ECHO_MS = 500;
 
 const program = new Command('gateway').description(
   'The gateway in front of HTTP services whose users sign in with GitHub',
@@ -85,11 +87,12 @@ function explain(error: unknown): string {
 }
 
 function endWithProcess(close: () => Promise<unknown>): void {
-  let ending = false;
+  let endingSince: number | null = null;
   const end = () => {
-    // A second Ctrl-C means now.
-    if (ending) process.exit(1);
-    ending = true;
+    // A second Ctrl-C means now. npm and bin.js pass on the first, which the terminal sent to this process already.
+    if (endingSince !== null && performance.now() - endingSince > ECHO_MS) process.exit(1);
+    if (endingSince !== null) return;
+    endingSince = performance.now();
     setTimeout(() => process.exit(1), GRACE_MS).unref();
     close().then(
       () => process.exit(0),

@@ -57,8 +57,15 @@ export function wantsPage(request: FastifyRequest): boolean {
   return prefersHtml(request.headers.accept ?? '');
 }
 
+/** The first of the types that weigh most (RFC 9110 section 12.5.1). */
 function prefersHtml(accept: string): boolean {
-  const first = accept.split(',', 1)[0]?.split(';', 1)[0]?.trim().toLowerCase();
+  const types = accept.split(',').map((part) => {
+    const [type = '', ...parameters] = part.split(';').map((each) => each.trim().toLowerCase());
+    const weight = parameters.find((each) => each.startsWith('q='))?.slice(2);
+    return { type, weight: weight === undefined ? 1 : Number(weight) || 0 };
+  });
+  const most = Math.max(...types.map(({ weight }) => weight));
+  const first = types.find(({ weight }) => weight === most && weight > 0)?.type;
   return first === 'text/html' || first === 'application/xhtml+xml';
 }
 

@@ -11,6 +11,7 @@ import { logWhenClosed } from './logging.ts';
 import { answerConnect, answerMalformed } from './malformed.ts';
 import type { ReadOrigin } from './origin.ts';
 import { newRecord } from './request-record.ts';
+import { watchSilentConnections } from './silent-connections.ts';
 
 export interface ServerOptions {
   readonly publicUrl: string;
@@ -41,6 +42,8 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
   for (const method of METHODS)
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
   app.server.on('connect', (_request, socket) => answerConnect(socket));
+  const endSilentConnections = watchSilentConnections(app.server);
+  app.addHook('preClose', async () => endSilentConnections());
   app.decorateRequest('record');
   app.addHook('onRequest', async (request, reply) => {
     request.record = newRecord();

@@ -1,4 +1,5 @@
 // What may a client ask for when it starts to sign someone in? By link or by POST, the same. Pure.
+import { SIGN_IN_PAGE } from './own-paths.ts';
 import { safeReturnUrl } from './return-url.ts';
 
 /** The body Better Auth's sign-in/social is called with; nothing of a client's goes there unread. */
@@ -36,6 +37,8 @@ export function readSignInStart(
       return { ok: false, fault: `${name} must be a path here or an address of a trusted origin.` };
     start[name] = url;
   }
+  // Who cancels at GitHub, or fails there, finds the way back on the sign-in page.
+  start.errorCallbackURL ??= `${SIGN_IN_PAGE}?callbackURL=${encodeURIComponent(start.callbackURL)}`;
   const scopes = readScopes(asked.scopes);
   if (scopes === null)
     return { ok: false, fault: 'scopes must be a list of GitHub scopes, such as repo,workflow.' };

@@ -50,7 +50,7 @@ export async function startGatewayProcess(
     output,
     memoryMiB: () => residentMiB(child.pid as number),
     end: async () => {
-      if (child.exitCode !== null) return child.exitCode;
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
       const [code] = await exited;
