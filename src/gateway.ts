@@ -13,10 +13,10 @@ import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
 import type { GatewayConfig } from './config/load.ts';
 import { configWarnings } from './config/warnings.ts';
 import { type Database, openDatabase, openDatabaseForMigration } from './database/database.ts';
-import { migrate } from './database/migrate.ts';
+import { type MigrateOptions, migrate } from './database/migrate.ts';
 import { checkHealth } from './forwarding/health.ts';
 import { createUpstream, type Upstream } from './forwarding/upstream.ts';
-import { createAdminServer } from './http/admin-server.ts';
+import { type CheckReadiness, createAdminServer } from './http/admin-server.ts';
 import { registerAuthRoutes } from './http/auth-routes.ts';
 import { registerGuard } from './http/guard.ts';
 import { createLogger } from './http/logging.ts';
@@ -31,12 +31,17 @@ import { createRouteTable } from './policy/route.ts';
 import type { Session } from './policy/session.ts';
 import { readiness } from './readiness.ts';
 import { authCookieWriter, staleCookies } from './sessions/auth-cookies.ts';
-import { credentialReader } from './sessions/cookie.ts';
-import { createLookup, type OnTierError } from './sessions/lookup.ts';
+import { cookieFinder, credentialReader, tokenVerifier } from './sessions/cookie.ts';
+import { type Hearing, startHearing } from './sessions/hearing.ts';
+import { createLocalTier } from './sessions/local.ts';
+import { createLookup, createStoreLookup } from './sessions/lookup.ts';
 import { openRedis } from './sessions/redis.ts';
+import { createRevocationLog } from './sessions/revocation-log.ts';
 import { createRevocations, type Revocations } from './sessions/revocations.ts';
 import { createSharedTier } from './sessions/shared.ts';
+import { createSlidingExpiry } from './sessions/sliding.ts';
 import { storeReader } from './sessions/store.ts';
+import { createTierHealth } from './sessions/tier-health.ts';
 import { publicSessionHash } from './sessions/token-hash.ts';
 
 export interface GatewayOptions {
@@ -73,6 +78,8 @@ export async function createGateway(
   const sessions = createSessions(config, database, redis, logger);
   const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
   if (database.kind === 'sqlite') await migrate(database, auth.options);
+  const hearing = sessions.listen();
+  app.addHook('onClose', () => hearing.close());
   const upstreams = openUpstreams(app, config, logger);
 
   registerRoutes(app, config, {
@@ -83,19 +90,19 @@ export async function createGateway(
     readOrigin,
     readToken: githubTokenReader(cipher),
   });
-  serveAdmin(app, config, database, redis);
+  serveAdmin(app, config, () => readiness(database, redis, hearing.state));
   return app;
 }
 
 /** Makes the tables, for the command of that name. @returns the names of those that were missing */
-export async function migrateStore(config: GatewayConfig): Promise<string[]> {
+export async function migrateStore(config: GatewayConfig, options: MigrateOptions = {}): Promise<string[]> {
   const logger = createLogger(config.logLevel);
   const database = openDatabaseForMigration(config);
   try {
     const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
     const { revocations } = createSessions(config, database, null, logger);
     const auth = createAuth(authParts(config, database, cipher, revocations, logger));
-    return await migrate(database, auth.options);
+    return await migrate(database, auth.options, options);
   } finally {
     await database.close();
   }
@@ -103,18 +110,47 @@ export async function migrateStore(config: GatewayConfig): Promise<string[]> {
 
 type Sessions = ReturnType<typeof createSessions>;
 
-/** The ladder: signature, shared tier, store; and what takes sessions off it. */
+/** How long memory is trusted without asking: seconds while changes are heard, a moment while they are not. */
+const FRESH_MS = 30_000;
+const FRESH_UNHEARD_MS = 2_000;
+
+/** The ladder: memory, signature, shared tier, store; and what takes sessions off it. */
 function createSessions(config: GatewayConfig, database: Database, redis: Redis | null, logger: Logger) {
   const secrets = config.secrets.map((secret) => secret.value);
-  const readCredential = credentialReader(sessionCookieName(config.publicUrl), secrets);
+  const cookieName = sessionCookieName(config.publicUrl);
+  const findCookie = cookieFinder(cookieName);
+  const verifyToken = tokenVerifier(secrets);
   const readStore = storeReader(database);
   const shared = redis && createSharedTier(redis, secrets[0] ?? '');
-  const onTierError: OnTierError = (tier, err) => logger.warn({ tier, err }, 'a session tier did not answer');
+  const health = createTierHealth(logger);
+  const log = createRevocationLog();
+  const revocations = createRevocations(database, log, shared, (err) => health.failed('shared', err));
+  let hearing: Hearing | null = null;
+  const local = createLocalTier({
+    log,
+    freshMs: () => (hearing?.complete ? FRESH_MS : FRESH_UNHEARD_MS),
+    staleIfErrorMs: config.sessions.staleIfError,
+  });
   return {
-    lookUp: createLookup({ readCredential, shared, readStore, onTierError }),
-    lookUpInStore: createLookup({ readCredential, shared: null, readStore, onTierError }),
-    revocations: createRevocations(database, shared, (err) => onTierError('shared', err)),
+    lookUp: createLookup({ findCookie, verifyToken, local, shared, readStore, log, health }),
+    lookUpInStore: createStoreLookup(credentialReader(cookieName, secrets), readStore, health),
+    revocations,
     authCookies: authCookieWriter(secrets),
+    extend: createSlidingExpiry({
+      database,
+      cookieName,
+      findCookie,
+      verifyToken,
+      secret: secrets[0] ?? '',
+      onError: (err) => health.failed('store', err),
+    }),
+    /** Begins to hear what others change; ends with the returned close(). */
+    listen() {
+      const connectionString = config.databaseDirectUrl ?? config.databaseUrl;
+      const onStateChange = (state: string, err?: unknown) => logger.info({ err }, state);
+      hearing = startHearing({ database, connectionString, log, shared, revocations, onStateChange });
+      return hearing;
+    },
   };
 }
 
@@ -200,7 +236,8 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     matchRoute: createRouteTable(config.routes),
     lookUp: sessions.lookUp,
     upstreams,
-    identify: (session, upstream) => identify(session, upstream, readToken),
+    extend: sessions.extend,
+    identify: (session, upstream, options) => identify(session, upstream, readToken, options),
     trustedOrigins,
     forwarded: readOrigin.forwarded,
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
@@ -212,21 +249,17 @@ async function identify(
   session: Session,
   { options }: Upstream,
   readToken: ReadGitHubToken,
+  { token: sendsToken } = { token: true },
 ): Promise<string[]> {
   const headers = identityHeaders(session, options.identity, publicSessionHash(session.id));
-  if (options.githubToken === 'none') return headers;
+  if (options.githubToken === 'none' || !sendsToken) return headers;
   const token = await readToken(session);
   if (options.githubToken === 'bearer') return [...headers, 'Authorization', `Bearer ${token}`];
   return [...headers, 'X-Forwarded-Access-Token', token];
 }
 
-function serveAdmin(
-  app: FastifyInstance,
-  config: GatewayConfig,
-  database: Database,
-  redis: Redis | null,
-): void {
-  const admin = createAdminServer(() => readiness(database, redis));
+function serveAdmin(app: FastifyInstance, config: GatewayConfig, check: CheckReadiness): void {
+  const admin = createAdminServer(check);
   app.decorate('admin', admin);
   // Before the main port, and in a hook whose failure ends the start: a busy port must not go unnoticed.
   app.addHook('onReady', async () => {

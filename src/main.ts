@@ -31,8 +31,9 @@ program
 program
   .command('migrate')
   .description('make the tables the gateway needs, in the database of DATABASE_URL or the embedded file')
-  .action(async () => {
-    const created = await migrateStore(loadConfig(process.env));
+  .option('--no-triggers', 'for a database one may not alter: changes by other writers are then felt late')
+  .action(async ({ triggers }: { triggers: boolean }) => {
+    const created = await migrateStore(loadConfig(process.env), { triggers });
     say(created.length === 0 ? 'Every table is there already.' : `Tables made: ${created.join(', ')}.`);
   });
 

@@ -4,9 +4,13 @@ import type { Database } from './database/database.ts';
 import { TABLES, tableNames } from './database/migrate.ts';
 
 /** The state of each store by name: `ok`, or what is wrong, in words without secrets. */
-export async function readiness(database: Database, redis: Redis | null): Promise<Record<string, string>> {
+export async function readiness(
+  database: Database,
+  redis: Redis | null,
+  listener: string,
+): Promise<Record<string, string>> {
   const [store, shared] = await Promise.all([databaseState(database), redis ? redisState(redis) : null]);
-  return shared === null ? { database: store } : { database: store, redis: shared };
+  return { database: store, listener, ...(shared !== null && { redis: shared }) };
 }
 
 async function databaseState(database: Database): Promise<string> {

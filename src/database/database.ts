@@ -1,6 +1,7 @@
 // Opens the store: Postgres when there is a DATABASE_URL, else one SQLite file in the data folder.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
 import { NodeSqliteDialect } from '@better-auth/kysely-adapter/node-sqlite-dialect';
 import { type Dialect, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
 import pg from 'pg';
@@ -15,6 +16,8 @@ export interface Database {
   date(millis: number): StoredDate;
   /** Lets one transaction at a time pass for a key, across gateways. Call it inside the transaction. */
   lockInTransaction(transaction: Kysely<Tables>, key: string): Promise<void>;
+  /** The open file, where the store is one. */
+  readonly file: DatabaseSync | null;
   close(): Promise<void>;
 }
 
@@ -81,6 +84,7 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
   pool.on('connect', (client) => client.on('error', noteStoreError));
   return {
     kind: 'postgres',
+    file: null,
     kysely: openKysely(new PostgresDialect({ pool: notingConnectErrors(pool) })),
     date: (millis) => new Date(millis),
     lockInTransaction: async (transaction, key) => {
@@ -112,6 +116,7 @@ function openSqlite(dataDir: string): Database {
   const kysely = openKysely(new NodeSqliteDialect({ database }));
   return {
     kind: 'sqlite',
+    file: database,
     kysely,
     date: (millis) => new Date(millis).toISOString(),
     // One process a file, and one transaction at a time within it.

@@ -4,6 +4,7 @@ import { getMigrations } from 'better-auth/db/migration';
 import { type Kysely, sql } from 'kysely';
 import type { Database } from './database.ts';
 import type { Tables } from './tables.ts';
+import { installTriggers } from './triggers.ts';
 
 /** Tables the gateway reads; /readyz asks for them. */
 export const TABLES = [
@@ -18,16 +19,26 @@ export const TABLES = [
 /** Any number will do, as long as every gateway takes the same. */
 const MIGRATION_LOCK = 7_226_481_395;
 
+export interface MigrateOptions {
+  /** False for a database one may not alter: then changes by other writers are felt late; see README.md. */
+  readonly triggers?: boolean;
+}
+
 /**
  * @param authOptions the options Better Auth runs with: they say which tables it wants
  * @returns the names of tables that were created
  */
-export async function migrate(database: Database, authOptions: BetterAuthOptions): Promise<string[]> {
+export async function migrate(
+  database: Database,
+  authOptions: BetterAuthOptions,
+  { triggers = true }: MigrateOptions = {},
+): Promise<string[]> {
   return withMigrationLock(database, async () => {
     const before = await tableNames(database);
     const { runMigrations } = await getMigrations(authOptions);
     await runMigrations();
     await createOwnTables(database);
+    if (triggers) await installTriggers(database);
     return (await tableNames(database)).filter((name) => !before.includes(name));
   });
 }

@@ -24,6 +24,7 @@ export interface SessionTable {
   token: string;
   userId: string;
   expiresAt: StoredDate;
+  updatedAt: StoredDate;
   impersonatedBy: string | null;
 }
 

@@ -8,6 +8,8 @@ export interface ResponseHeaderParts {
   readonly requestId: string;
   /** Own cookies the upstream may set (setCookies: pass). */
   readonly settableCookies: ReadonlySet<OwnCookie>;
+  /** A cookie of ours to add: one Set-Cookie line, or null. */
+  readonly ownCookie: string | null;
 }
 
 /** A flat list of names and values, in the upstream's order. */
@@ -15,6 +17,7 @@ export function buildResponseHeaders({
   rawHeaders,
   requestId,
   settableCookies,
+  ownCookie,
 }: ResponseHeaderParts): string[] {
   const headers: string[] = [];
   const nominated = nominatedNames(rawHeaders);
@@ -26,6 +29,7 @@ export function buildResponseHeaders({
     if (isReserved(name)) continue;
     headers.push(name, value);
   }
+  if (ownCookie !== null) headers.push('Set-Cookie', ownCookie);
   headers.push('X-Request-Id', requestId);
   return headers;
 }

@@ -9,14 +9,19 @@ import { NO_COOKIES, ownCookieName, pairsOf, SESSION_COOKIES } from '../policy/c
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { decide } from '../policy/decide.ts';
 import { type MatchRoute, type Route, upstreamPath } from '../policy/route.ts';
-import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
+import type { ExtendSession, LookUpSession, Lookup, Session } from '../policy/session.ts';
 
 export interface GuardParts {
   readonly matchRoute: MatchRoute;
   readonly lookUp: LookUpSession;
+  readonly extend: ExtendSession;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   /** Headers that announce the person to this upstream, GitHub token included where it asks for it. */
-  readonly identify: (session: Session, upstream: Upstream) => Promise<string[]>;
+  readonly identify: (
+    session: Session,
+    upstream: Upstream,
+    options?: { token: boolean },
+  ) => Promise<string[]>;
   readonly trustedOrigins: ReadonlySet<string>;
   readonly forwarded: (request: FastifyRequest) => Origin;
   /** Where a person grants scopes, and signs in again; `callbackURL` brings them back. */
@@ -45,8 +50,9 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const session = judge(request, route, lookup, parts);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
-  const identity = session === null ? [] : await identityFor(session, upstream, request, parts);
-  await send(request, reply, { route, upstream, identity, origin: parts.forwarded(request) });
+  const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
+  const ownCookie = session === null ? null : await parts.extend(session, request.headers.cookie);
+  await send(request, reply, { route, upstream, identity, origin: parts.forwarded(request), ownCookie });
   return reply;
 }
 
@@ -99,6 +105,7 @@ function judge(
 async function identityFor(
   session: Session,
   upstream: Upstream,
+  route: Route,
   request: FastifyRequest,
   parts: GuardParts,
 ): Promise<string[]> {
@@ -107,6 +114,8 @@ async function identityFor(
     return await parts.identify(session, upstream);
   } catch (error) {
     if (!(error instanceof GatewayError) || error.code !== 'reauth-required') throw error;
+    // Where nobody need be signed in, a missing token keeps nobody out.
+    if (route.access.kind === 'optional') return parts.identify(session, upstream, { token: false });
     request.record.decision = 'deny';
     const reauthUrl = parts.signInUrl([], target.path + target.query);
     throw new GatewayError('reauth-required', { fields: { reauthUrl }, cause: error.cause });
@@ -118,10 +127,11 @@ interface Dispatch {
   readonly upstream: Upstream;
   readonly identity: readonly string[];
   readonly origin: Origin;
+  readonly ownCookie: string | null;
 }
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
-  const { route, upstream, identity, origin } = dispatch;
+  const { route, upstream, identity, origin, ownCookie } = dispatch;
   const target = upstream.nextTarget();
   if (!target) throw new GatewayError('upstream-unavailable');
   const { record } = request;
@@ -146,6 +156,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     path,
     headers,
     requestId: request.id,
+    ownCookie,
   });
   reply.hijack();
 }

@@ -40,12 +40,12 @@ export type Lookup =
   | { readonly outcome: 'none'; readonly reason: NoSessionReason; readonly ban?: Ban }
   | { readonly outcome: 'failed'; readonly cause: unknown };
 
-export type Tier = 'shared' | 'store';
+export type Tier = 'local' | 'shared' | 'store';
 
 export type NoSessionReason = 'no-session-cookie' | 'session-invalid' | 'session-expired' | 'user-banned';
 
 /** Asks who a Cookie header belongs to. Never throws: a store that cannot be asked is `failed`. */
-export type LookUpSession = (cookieHeader: string | undefined) => Promise<Lookup>;
+export type LookUpSession = (cookieHeader: string | undefined) => Lookup | Promise<Lookup>;
 
 /** What an answer tells of a ban. */
 export function banFields({ reason, expiresAt }: Ban): {
@@ -54,6 +54,12 @@ export function banFields({ reason, expiresAt }: Ban): {
 } {
   return { banReason: reason, banExpires: expiresAt === null ? null : new Date(expiresAt).toISOString() };
 }
+
+/** Extends a session that is used; gives the Set-Cookie line for the client, or null. Never throws. */
+export type ExtendSession = (
+  session: Session,
+  cookieHeader: string | undefined,
+) => null | Promise<string | null>;
 
 /** Is this ban in force? Time is an argument so that the answer can be tested. */
 export function isBanned(ban: Ban | null, now: number): ban is Ban {

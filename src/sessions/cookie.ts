@@ -10,26 +10,55 @@ export type Credential =
 
 export type ReadCredential = (cookieHeader: string | undefined) => Credential;
 
+/** The session cookie as it came, before anything is verified. */
+export type FoundCookie =
+  | { readonly kind: 'value'; readonly value: string }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'invalid' };
+
+export type FindCookie = (cookieHeader: string | undefined) => FoundCookie;
+
+/** The session token of a cookie value that one of the secrets has signed; null for all others. */
+export type VerifyToken = (cookieValue: string) => string | null;
+
 /** `<text>.<base64 of HMAC-SHA256(text)>`, percent-encoded: the form Better Auth signs cookies in. */
 const SIGNED = /^(.+)\.([A-Za-z0-9+/]{43}=)$/s;
 const TOKEN = /^[A-Za-z0-9_-]{16,128}$/;
 const MAX_VALUE_LENGTH = 512;
 
-/**
- * @param cookieName with its `__Secure-` prefix where the gateway is served over https
- * @param secrets all that may have signed; the first is the current one
- */
-export function credentialReader(cookieName: string, secrets: readonly string[]): ReadCredential {
+const ABSENT = { kind: 'absent' } as const;
+const INVALID = { kind: 'invalid' } as const;
+
+/** @param cookieName with its `__Secure-` prefix where the gateway is served over https */
+export function cookieFinder(cookieName: string): FindCookie {
   return (cookieHeader) => {
-    if (cookieHeader === undefined || !cookieHeader.includes(cookieName)) return { kind: 'absent' };
+    if (cookieHeader === undefined || !cookieHeader.includes(cookieName)) return ABSENT;
     const values = new Set<string>();
     for (const { name, value } of pairsOf(cookieHeader)) if (name === cookieName) values.add(value);
     const [value, ...others] = values;
-    if (value === undefined) return { kind: 'absent' };
+    if (value === undefined) return ABSENT;
     // Two different session cookies: parsers disagree about which one counts, so neither does.
-    if (others.length > 0) return { kind: 'invalid' };
-    const token = verify(value, secrets);
-    return token !== null && TOKEN.test(token) ? { kind: 'token', token } : { kind: 'invalid' };
+    return others.length > 0 ? INVALID : { kind: 'value', value };
+  };
+}
+
+/** @param secrets all that may have signed; the first is the current one */
+export function tokenVerifier(secrets: readonly string[]): VerifyToken {
+  return (cookieValue) => {
+    const token = verify(cookieValue, secrets);
+    return token !== null && TOKEN.test(token) ? token : null;
+  };
+}
+
+/** Finder and verifier in one, for whoever does not look into memory in between. */
+export function credentialReader(cookieName: string, secrets: readonly string[]): ReadCredential {
+  const findCookie = cookieFinder(cookieName);
+  const verifyToken = tokenVerifier(secrets);
+  return (cookieHeader) => {
+    const found = findCookie(cookieHeader);
+    if (found.kind !== 'value') return found;
+    const token = verifyToken(found.value);
+    return token === null ? INVALID : { kind: 'token', token };
   };
 }
 

@@ -1,60 +1,131 @@
 // The shared tier: sessions in Redis, for all gateways of one store. Keys are hashes, the GitHub token stays
-// encrypted, and every entry is sealed: what Redis returns counts only if a gateway wrote it for this key.
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+// encrypted, and every entry is sealed: what Redis returns counts only if a gateway wrote it, for this key, and since
+// the last time that deletes may have been missed.
+import { createHmac, hkdfSync, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Session } from '../policy/session.ts';
 import { tokenHash } from './token-hash.ts';
 
 export interface SharedTier {
-  /** The cached session, or null. Throws when Redis cannot be asked. */
-  get(token: string): Promise<Session | null>;
+  /** The cached session; null when there is none; undefined while Redis is left alone. Throws when it fails. */
+  get(token: string): Promise<Session | null | undefined>;
   set(token: string, session: Session): Promise<void>;
-  forget(tokens: readonly string[]): Promise<void>;
+  /** @param tokenHashes see token-hash.ts */
+  forget(tokenHashes: readonly string[]): Promise<void>;
+  /** Deletes may have been missed: nothing that is there now counts any more, for no gateway. */
+  distrust(): void;
 }
 
+/** Changes with the shape of a session: what an older or newer gateway wrote is a miss. */
+const SHAPE = 1;
 /** How long an entry counts as fresh. */
 const FRESH_SECONDS = 60;
 /** No honest entry is longer; a longer one is not parsed. */
 const MAX_ENTRY_LENGTH = 32 * 1024;
+/** After a failure Redis is left alone for so long: a tier that has to be waited for is no cache. */
+const REST_MS = 1000;
+
+/**
+ * Entries belong to an epoch, a name that is kept in Redis beside them. A delete that failed, or a connection that was
+ * away, may have left entries behind that should be gone, as may a Redis that comes back with old ones: then a new
+ * epoch is begun, and what is of another one no longer counts.
+ */
+const EPOCH_KEY = 'gateway:epoch';
 
 /** @param secret the current auth secret; entries sealed with another one are misses */
 export function createSharedTier(redis: Redis, secret: string): SharedTier {
-  const sealKey = Buffer.from(hkdfSync('sha256', secret, '', 'gateway shared tier', 32));
+  const sealKey = Buffer.from(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32));
+  // Null while the next question must begin a new one. `doubts` tells a question that it was overtaken.
+  let epoch: string | null = null;
+  let doubts = 0;
+  let renewing: Promise<void> | null = null;
+  let restUntil = 0;
+
+  const distrust = () => {
+    epoch = null;
+    doubts++;
+  };
+
+  redis.on('ready', () => {
+    distrust();
+    restUntil = 0;
+  });
+
+  const ask = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      restUntil = performance.now() + REST_MS;
+      throw error;
+    }
+  };
+
+  const renewEpoch = () => {
+    const next = randomUUID();
+    const asked = doubts;
+    renewing ??= ask(() => redis.set(EPOCH_KEY, next))
+      .then(() => {
+        if (asked === doubts) epoch = next;
+      })
+      .finally(() => {
+        renewing = null;
+      });
+    return renewing;
+  };
+
+  const usable = () => performance.now() >= restUntil;
+
   return {
     async get(token) {
-      const key = keyOf(token);
-      const entry = await redis.get(key);
-      return entry === null ? null : open(entry, key, sealKey);
+      if (!usable()) return undefined;
+      if (epoch === null) {
+        await renewEpoch();
+        return null;
+      }
+      const key = keyOf(tokenHash(token));
+      const asked = doubts;
+      const [current, entry] = await ask(() => redis.mget(EPOCH_KEY, key));
+      if (asked !== doubts) return null;
+      epoch = current ?? null;
+      return epoch === null || entry == null ? null : open(entry, `${epoch}\n${key}`, sealKey);
     },
     async set(token, session) {
-      const key = keyOf(token);
-      await redis.set(key, seal(session, key, sealKey), 'EX', FRESH_SECONDS);
+      if (!usable() || epoch === null) return;
+      const key = keyOf(tokenHash(token));
+      await ask(() => redis.set(key, seal(session, `${epoch}\n${key}`, sealKey), 'EX', FRESH_SECONDS));
     },
-    async forget(tokens) {
-      if (tokens.length > 0) await redis.del(...tokens.map(keyOf));
+    async forget(tokenHashes) {
+      if (tokenHashes.length === 0) return;
+      try {
+        await ask(() => redis.del(...tokenHashes.map(keyOf)));
+      } catch (error) {
+        distrust();
+        throw error;
+      }
     },
+    distrust,
   };
 }
 
-function keyOf(token: string): string {
-  return `gateway:session:${tokenHash(token)}`;
+function keyOf(hash: string): string {
+  return `gateway:session:${hash}`;
 }
 
-function seal(session: Session, key: string, sealKey: Buffer): string {
+function seal(session: Session, name: string, sealKey: Buffer): string {
   const body = JSON.stringify(session);
-  return `${mac(body, key, sealKey)}.${body}`;
+  return `${mac(body, name, sealKey)}.${body}`;
 }
 
-function open(entry: string, key: string, sealKey: Buffer): Session | null {
+function open(entry: string, name: string, sealKey: Buffer): Session | null {
   if (entry.length > MAX_ENTRY_LENGTH) return null;
   const dot = entry.indexOf('.');
   const given = Buffer.from(entry.slice(0, dot));
   const body = entry.slice(dot + 1);
-  const expected = Buffer.from(mac(body, key, sealKey));
+  const expected = Buffer.from(mac(body, name, sealKey));
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return null;
   return JSON.parse(body) as Session;
 }
 
-function mac(body: string, key: string, sealKey: Buffer): string {
-  return createHmac('sha256', sealKey).update(key).update('\n').update(body).digest('base64url');
+function mac(body: string, name: string, sealKey: Buffer): string {
+  return createHmac('sha256', sealKey).update(name).update('\n').update(body).digest('base64url');
 }

@@ -1,9 +1,10 @@
-// What stands in Redis is believed only as far as a gateway wrote it for this very session.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Client, signInWithGitHub } from '../support/browser-like.ts';
+// What stands in Redis is believed only as far as a gateway wrote it for this very session, and it still holds.
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { type Client, createClient, post, signInWithGitHub } from '../support/browser-like.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
-import { askRedis } from '../support/redis.ts';
+import { askRedis, startRedis } from '../support/redis.ts';
 
 describe('an entry in Redis', () => {
   let gateway: TestGateway;
@@ -53,3 +54,26 @@ describe('an entry in Redis', () => {
     expect(await loginSeen(client)).toBe(login);
   });
 });
+
+test.each(['refuse', 'blackhole'] as const)(
+  'a sign-out while Redis is away (%s) is not undone when Redis is back',
+  async (fault) => {
+    const redis = await startRedis();
+    onTestFinished(() => redis.close());
+    const proxy = await startFaultProxy(redis);
+    onTestFinished(() => proxy.close());
+    const gateway = await startTestGateway({ stores: 'postgres', env: { REDIS_URL: proxy.url(redis.url) } });
+    onTestFinished(() => gateway.close());
+    const { client } = await signInWithGitHub(gateway, 'octocat');
+    const replay = createClient(gateway.url, new Map(client.cookies));
+    expect((await replay.fetch('/api/x')).status).toBe(200);
+    await proxy[fault]();
+    const response = await client.fetch('/api/auth/sign-out', post());
+    await proxy.heal();
+    const ready = async () => (await fetch(`${gateway.adminUrl}/readyz`)).status;
+    await expect.poll(ready, { timeout: 10_000 }).toBe(200);
+    const after = (await replay.fetch('/api/x')).status;
+    // Either it was refused and changed nothing, or it holds.
+    expect([response.status, after]).toEqual(response.status === 503 ? [503, 200] : [200, 401]);
+  },
+);

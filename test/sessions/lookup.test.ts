@@ -2,11 +2,14 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { LookUpSession } from '../../src/policy/session.ts';
-import { credentialReader, sign } from '../../src/sessions/cookie.ts';
+import { cookieFinder, sign, tokenVerifier } from '../../src/sessions/cookie.ts';
+import { createLocalTier } from '../../src/sessions/local.ts';
 import { createLookup } from '../../src/sessions/lookup.ts';
 import { openRedis } from '../../src/sessions/redis.ts';
+import { createRevocationLog, type RevocationLog } from '../../src/sessions/revocation-log.ts';
 import { createSharedTier, type SharedTier } from '../../src/sessions/shared.ts';
 import { storeReader } from '../../src/sessions/store.ts';
+import { tokenHash } from '../../src/sessions/token-hash.ts';
 import { openSeededStore, type SeededStore } from '../support/seeded-store.ts';
 
 const NAME = 'better-auth.session_token';
@@ -17,6 +20,8 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
   let redis: Redis | null;
   let shared: SharedTier | null;
   let lookUp: LookUpSession;
+  let log: RevocationLog;
+  let freshMs = 0;
   let queries: number;
   const tierErrors: string[] = [];
   beforeAll(async () => {
@@ -24,17 +29,24 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
     redis = store.redisUrl === null ? null : await openRedis(store.redisUrl, () => {});
     shared = redis && createSharedTier(redis, SECRETS[0]);
     const readStore = storeReader(store.database);
+    log = createRevocationLog();
     lookUp = createLookup({
-      readCredential: credentialReader(NAME, SECRETS),
+      findCookie: cookieFinder(NAME),
+      verifyToken: tokenVerifier(SECRETS),
+      local: createLocalTier({ log, freshMs: () => freshMs, staleIfErrorMs: 60_000 }),
+      log,
       shared,
       readStore: (token) => {
         queries += 1;
         return readStore(token);
       },
-      onTierError: (tier) => tierErrors.push(tier),
+      health: { failed: (tier) => tierErrors.push(tier), answered: () => {} },
     });
+    // The first question begins an epoch in Redis.
+    await shared?.get('any');
   });
   beforeEach(() => {
+    freshMs = 0;
     queries = 0;
     tierErrors.length = 0;
   });
@@ -59,6 +71,26 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
     expect(tierErrors).toEqual([]);
   });
 
+  test('answers from memory while it is fresh, and asks again once it is revoked', async () => {
+    freshMs = 60_000;
+    const { userId, token } = await newSession();
+    const first = await lookUp(cookieOf(token));
+    const again = lookUp(cookieOf(token));
+    expect(again, 'without waiting').toEqual({ ...first, tier: 'local' });
+    expect(queries).toBe(1);
+    await store.rows.query(`delete from session where token = $1`, token);
+    await shared?.forget([tokenHash(token)]);
+    log.note(userId);
+    expect(await lookUp(cookieOf(token))).toEqual({ outcome: 'none', reason: 'session-expired' });
+  });
+
+  test('asks one question for many that wait for the same session', async () => {
+    const { token } = await newSession();
+    const found = await Promise.all(Array.from({ length: 500 }, () => lookUp(cookieOf(token))));
+    expect(new Set(found.map(({ outcome }) => outcome))).toEqual(new Set(['found']));
+    expect(queries).toBe(1);
+  });
+
   test('finds a session whose cookie an older secret has signed', async () => {
     const { userId, token } = await newSession();
     expect(await lookUp(cookieOf(token, SECRETS[1]))).toMatchObject({
@@ -80,7 +112,8 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
     const { token } = await newSession();
     await lookUp(cookieOf(token));
     await store.rows.query(`delete from session where token = $1`, token);
-    await shared?.forget([token]);
+    await shared?.forget([tokenHash(token)]);
+    log.note(tokenHash(token));
     expect(await lookUp(cookieOf(token))).toEqual({ outcome: 'none', reason: 'session-expired' });
   });
 
@@ -108,20 +141,31 @@ describe('a lookup whose tiers fail', () => {
     const store = await openSeededStore('postgres+redis');
     const redis = await openRedis(store.redisUrl ?? '', () => {});
     const errors: string[] = [];
+    const log = createRevocationLog();
     const lookUp = createLookup({
-      readCredential: credentialReader(NAME, SECRETS),
+      findCookie: cookieFinder(NAME),
+      verifyToken: tokenVerifier(SECRETS),
+      local: createLocalTier({ log, freshMs: () => 0, staleIfErrorMs: 60_000 }),
+      log,
       shared: createSharedTier(redis, SECRETS[0]),
       readStore: storeReader(store.database),
-      onTierError: (tier) => errors.push(tier),
+      health: { failed: (tier) => errors.push(tier), answered: () => {} },
     });
     const token = await store.addSession(await store.addPerson());
     const cookie = `${NAME}=${sign(token, SECRETS[0])}`;
     redis.disconnect();
     expect(await lookUp(cookie)).toMatchObject({ outcome: 'found', tier: 'store' });
-    expect(errors).toEqual(['shared', 'shared']);
+    expect(errors).toEqual(['shared']);
+    const unknown = `${NAME}=${sign('y'.repeat(32), SECRETS[0])}`;
     await store.close();
-    expect(await lookUp(cookie)).toEqual({ outcome: 'failed', cause: expect.any(Error) });
+    expect(await lookUp(cookie), 'what was seen before goes on').toMatchObject({
+      outcome: 'found',
+      tier: 'local',
+    });
+    expect(await lookUp(unknown)).toEqual({ outcome: 'failed', cause: expect.any(Error) });
     expect(errors).toContain('store');
+    log.note(tokenHash(token));
+    expect(await lookUp(cookie), 'but not past its revocation').toMatchObject({ outcome: 'failed' });
     expect(await lookUp(`${NAME}=forged`), 'a forged cookie costs no I/O').toMatchObject({ outcome: 'none' });
   });
 });

@@ -102,7 +102,8 @@ describe.each(['postgres', 'sqlite'] as const)('the store on %s', (stores) => {
       const token = await store.addSession(userId);
       await store.rows.query(`delete from session where token = $1`, token);
       await store.rows.query(
-        `insert into gateway_ended_session ("tokenHash", "userId", until) values ($1, $2, $3)`,
+        `insert into gateway_ended_session ("tokenHash", "userId", until) values ($1, $2, $3)
+         on conflict ("tokenHash") do update set until = excluded.until`,
         tokenHash(token),
         userId,
         until.toISOString(),

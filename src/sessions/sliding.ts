@@ -1,0 +1,71 @@
+// A session that is used does not end: once a day its life is begun anew, by proxied traffic as by any other.
+import type { Database } from '../database/database.ts';
+import { ownCookieName, pairsOf } from '../policy/cookies.ts';
+import type { ExtendSession, Session } from '../policy/session.ts';
+import { type FindCookie, sign, type VerifyToken } from './cookie.ts';
+
+/** Seconds a session lives after its last extension. */
+export const EXPIRES_IN_SECONDS = 7 * 24 * 60 * 60;
+/** A session is written at most once in so many seconds. */
+export const UPDATE_AGE_SECONDS = 24 * 60 * 60;
+
+export interface SlidingParts {
+  readonly database: Database;
+  readonly cookieName: string;
+  readonly findCookie: FindCookie;
+  readonly verifyToken: VerifyToken;
+  /** Signs the new cookie. */
+  readonly secret: string;
+  readonly onError: (error: unknown) => void;
+}
+
+export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
+  const running = new Set<string>();
+  const renew = async (session: Session, cookieHeader: string | undefined) => {
+    running.add(session.id);
+    try {
+      const found = parts.findCookie(cookieHeader);
+      const token = found.kind === 'value' ? parts.verifyToken(found.value) : null;
+      return token !== null && (await extend(parts.database, session)) ? cookieLine(parts, token) : null;
+    } catch (error) {
+      // The session lives on as it is; the next request tries again.
+      parts.onError(error);
+      return null;
+    } finally {
+      running.delete(session.id);
+    }
+  };
+  return (session, cookieHeader) => {
+    if (!isDue(session, Date.now()) || running.has(session.id) || endsWithBrowser(cookieHeader)) return null;
+    return renew(session, cookieHeader);
+  };
+}
+
+/** Acting as somebody else ends when it was meant to. */
+function isDue({ expiresAt, impersonatedBy }: Session, now: number): boolean {
+  return impersonatedBy === null && expiresAt - now <= (EXPIRES_IN_SECONDS - UPDATE_AGE_SECONDS) * 1000;
+}
+
+/** "Don't remember me": the session ends with the browser, or when its time is over. */
+function endsWithBrowser(cookieHeader = ''): boolean {
+  return pairsOf(cookieHeader).some(({ name }) => ownCookieName(name) === 'dont_remember');
+}
+
+/** False when another gateway was first, or the session is gone: a refresh never brings one back. */
+async function extend(database: Database, { id }: Session): Promise<boolean> {
+  const now = Date.now();
+  const result = await database.kysely
+    .updateTable('session')
+    .set({ expiresAt: database.date(now + EXPIRES_IN_SECONDS * 1000), updatedAt: database.date(now) })
+    .where('id', '=', id)
+    .where('expiresAt', '<=', database.date(now + (EXPIRES_IN_SECONDS - UPDATE_AGE_SECONDS) * 1000))
+    .where('expiresAt', '>', database.date(now))
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
+function cookieLine({ cookieName, secret }: SlidingParts, token: string): string {
+  const secure = cookieName.startsWith('__Secure-') ? '; Secure' : '';
+  const attributes = `Max-Age=${EXPIRES_IN_SECONDS}; Path=/; HttpOnly${secure}; SameSite=Lax`;
+  return `${cookieName}=${sign(token, secret)}; ${attributes}`;
+}

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import type { Session } from '../../src/policy/session.ts';
+import { createLocalTier } from '../../src/sessions/local.ts';
+import { createRevocationLog } from '../../src/sessions/revocation-log.ts';
+
+function tier({ mostEntries = 100, freshMs = 1000, staleIfErrorMs = 10_000 } = {}) {
+  const log = createRevocationLog();
+  const time = { now: 0 };
+  const local = createLocalTier({
+    log,
+    freshMs: () => freshMs,
+    staleIfErrorMs,
+    mostEntries,
+    clock: () => time.now,
+  });
+  return { log, time, local };
+}
+
+const found = (userId: string) =>
+  ({ outcome: 'found', tier: 'store', session: { userId, impersonatedBy: null } as Session }) as const;
+
+test('an answer is fresh, then only good for an outage, then gone', () => {
+  const { log, time, local } = tier();
+  local.keep('cookie', ['hash', 'user'], found('user'), log.now());
+  const seen = [0, 999, 1000, 9999, 10_000].map((now) => {
+    time.now = now;
+    return [local.fresh('cookie') !== null, local.stale('cookie') !== null];
+  });
+  expect(seen).toEqual([
+    [true, true],
+    [true, true],
+    [false, true],
+    [false, true],
+    [false, false],
+  ]);
+});
+
+test.each(['hash', 'user'])('a revocation of the %s ends it, for outages too', (key) => {
+  const { log, local } = tier();
+  local.keep('cookie', ['hash', 'user'], found('user'), log.now());
+  log.note(key);
+  expect([local.fresh('cookie'), local.stale('cookie')]).toEqual([null, null]);
+});
+
+test('an answer asked for before a revocation is not kept after it', () => {
+  const { log, local } = tier();
+  const since = log.now();
+  log.note('user');
+  local.keep('cookie', ['hash', 'user'], found('user'), since);
+  expect(local.size).toBe(0);
+});
+
+test('it holds no more entries than it may', () => {
+  const { log, local } = tier({ mostEntries: 3 });
+  for (let at = 0; at < 10; at++) local.keep(`c${at}`, [`h${at}`], found(`u${at}`), log.now());
+  expect(local.size).toBe(3);
+});
+
+test('a million random look-ups never give one person the answer of another', () => {
+  const { log, local } = tier({ mostEntries: 5000 });
+  let crossings = 0;
+  for (let at = 0; at < 1_000_000; at++) {
+    const person = (at * 7919) % 10_007;
+    const kept = local.fresh(`cookie-${person}`);
+    if (kept === null)
+      local.keep(`cookie-${person}`, [`h${person}`, `u${person}`], found(`u${person}`), log.now());
+    else if (kept.outcome !== 'found' || kept.session.userId !== `u${person}`) crossings++;
+    if (at % 1000 === 0) log.note(`u${(at * 31) % 10_007}`);
+  }
+  expect(crossings).toBe(0);
+});
