@@ -23,13 +23,11 @@ function tokenWarnings({ upstreams }: GatewayConfig): string[] {
     .map(([name]) => `upstream ${name} is sent GitHub tokens over plain http (plainHttpToken: allow)`);
 }
 
-const DEFAULT_STALE_MS = 15 * 60_000;
 const DEFAULT_FALLBACK_MS = 5 * 60_000;
 
 function sessionWarnings({ sessions }: GatewayConfig): string[] {
-  if (sessions.staleIfError === DEFAULT_STALE_MS && sessions.cookieFallback === DEFAULT_FALLBACK_MS)
-    return [];
+  if (sessions.cookieFallback === DEFAULT_FALLBACK_MS) return [];
   return [
-    'sessions.staleIfError and sessions.cookieFallback have no effect yet: without a store, sessions get 503',
+    'sessions.cookieFallback has no effect yet: while no store answers, sessions not in memory get 503',
   ];
 }
