@@ -30,18 +30,10 @@ import { identityHeaders } from './policy/identity.ts';
 import { createRouteTable } from './policy/route.ts';
 import type { Session } from './policy/session.ts';
 import { readiness } from './readiness.ts';
-import { authCookieWriter, staleCookies } from './sessions/auth-cookies.ts';
-import { cookieFinder, credentialReader, tokenVerifier } from './sessions/cookie.ts';
-import { type Hearing, startHearing } from './sessions/hearing.ts';
-import { createLocalTier } from './sessions/local.ts';
-import { createLookup, createStoreLookup } from './sessions/lookup.ts';
+import { staleCookies } from './sessions/auth-cookies.ts';
 import { openRedis } from './sessions/redis.ts';
-import { createRevocationLog } from './sessions/revocation-log.ts';
-import { createRevocations, type Revocations } from './sessions/revocations.ts';
-import { createSharedTier } from './sessions/shared.ts';
-import { createSlidingExpiry } from './sessions/sliding.ts';
-import { storeReader } from './sessions/store.ts';
-import { createTierHealth } from './sessions/tier-health.ts';
+import type { Revocations } from './sessions/revocations.ts';
+import { createSessions, type SessionOptions, type Sessions } from './sessions/sessions.ts';
 import { publicSessionHash } from './sessions/token-hash.ts';
 
 export interface GatewayOptions {
@@ -75,7 +67,7 @@ export async function createGateway(
     await database.close();
   });
   const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
-  const sessions = createSessions(config, database, redis, logger);
+  const sessions = createSessions(sessionOptions(config), database, redis, logger);
   const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
   if (database.kind === 'sqlite') await migrate(database, auth.options);
   const hearing = sessions.listen();
@@ -100,7 +92,7 @@ export async function migrateStore(config: GatewayConfig, options: MigrateOption
   const database = openDatabaseForMigration(config);
   try {
     const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
-    const { revocations } = createSessions(config, database, null, logger);
+    const { revocations } = createSessions(sessionOptions(config), database, null, logger);
     const auth = createAuth(authParts(config, database, cipher, revocations, logger));
     return await migrate(database, auth.options, options);
   } finally {
@@ -108,54 +100,13 @@ export async function migrateStore(config: GatewayConfig, options: MigrateOption
   }
 }
 
-type Sessions = ReturnType<typeof createSessions>;
-
-/** How long memory is trusted without asking: seconds while changes are heard, a moment while they are not. */
-const FRESH_MS = 30_000;
-const FRESH_UNHEARD_MS = 2_000;
-
-/** The ladder: memory, signature, shared tier, store; and what takes sessions off it. */
-function createSessions(config: GatewayConfig, database: Database, redis: Redis | null, logger: Logger) {
-  const secrets = config.secrets.map((secret) => secret.value);
-  const cookieName = sessionCookieName(config.publicUrl);
-  const findCookie = cookieFinder(cookieName);
-  const verifyToken = tokenVerifier(secrets);
-  const readStore = storeReader(database);
-  const shared = redis && createSharedTier(redis, secrets[0] ?? '');
-  const health = createTierHealth(logger);
-  const log = createRevocationLog();
-  const revocations = createRevocations(database, log, shared, (err) => health.failed('shared', err));
-  let hearing: Hearing | null = null;
-  const local = createLocalTier({
-    log,
-    freshMs: () => (hearing?.complete ? FRESH_MS : FRESH_UNHEARD_MS),
-    staleIfErrorMs: config.sessions.staleIfError,
-  });
+function sessionOptions(config: GatewayConfig): SessionOptions {
   return {
-    lookUp: createLookup({ findCookie, verifyToken, local, shared, readStore, log, health }),
-    lookUpInStore: createStoreLookup(credentialReader(cookieName, secrets), readStore, health),
-    revocations,
-    authCookies: authCookieWriter(secrets),
-    extend: createSlidingExpiry({
-      database,
-      cookieName,
-      findCookie,
-      verifyToken,
-      secret: secrets[0] ?? '',
-      onError: (err) => health.failed('store', err),
-    }),
-    /** Begins to hear what others change; ends with the returned close(). */
-    listen() {
-      const connectionString = config.databaseDirectUrl ?? config.databaseUrl;
-      const onStateChange = (state: string, err?: unknown) => logger.info({ err }, state);
-      hearing = startHearing({ database, connectionString, log, shared, revocations, onStateChange });
-      return hearing;
-    },
+    publicUrl: config.publicUrl,
+    secrets: config.secrets.map((secret) => secret.value),
+    staleIfError: config.sessions.staleIfError,
+    listenUrl: config.databaseDirectUrl ?? config.databaseUrl,
   };
-}
-
-function sessionCookieName(publicUrl: string): string {
-  return `${publicUrl.startsWith('https:') ? '__Secure-' : ''}better-auth.session_token`;
 }
 
 function authParts(

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type * as z from 'zod';
 import { isOwnPath } from '../policy/own-paths.ts';
-import { type RouteOptions, routeConflicts, routeSchema } from '../policy/route.ts';
+import { type RouteOptions, routeConflicts, routeSchema } from '../policy/route-options.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { ConfigError, type Fault } from './faults.ts';
 import { type ConfigFile, type Path, readConfigText } from './file.ts';

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import * as z from 'zod';
 import { duration } from '../duration.ts';
 import { upstreamSchema } from '../forwarding/upstream-options.ts';
-import { routeSchema } from '../policy/route.ts';
+import { routeSchema } from '../policy/route-options.ts';
 
 const NAME = /^[a-z][a-z0-9-]*$/;
 

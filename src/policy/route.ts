@@ -1,67 +1,7 @@
 // Which rule governs this request? The most specific path wins, wherever it stands in the file.
 // Pure: a table is built once and asked per request.
-import * as z from 'zod';
+import { type RouteOptions, splitPath, withHead } from './route-options.ts';
 import type { Target } from './target.ts';
-
-const SCOPE = /^[a-z][a-z0-9_:-]*$/;
-
-/** Who may pass a route, as written in the configuration. */
-export const accessSchema = z
-  .union([
-    z.literal('public').describe('Anyone; the gateway does not look at cookies.'),
-    z.literal('optional').describe('Anyone; people who are signed in are announced to the upstream.'),
-    z.literal('session').describe('Anyone who is signed in.'),
-    z.strictObject({
-      scopes: z
-        .array(z.string().regex(SCOPE, 'is not a GitHub scope such as public_repo or read:org'))
-        .default([])
-        .describe('GitHub scopes the stored token must have, all of them.'),
-      roles: z
-        .array(
-          z
-            .string()
-            .min(1)
-            .regex(/^[^,\s]+$/, 'must be one word'),
-        )
-        .default([])
-        .describe('Roles of which the person must have at least one.'),
-      unknownScopes: z
-        .enum(['deny', 'allow'])
-        .default('deny')
-        .describe('What to do when the token does not list its scopes (fine-grained tokens).'),
-    }),
-  ])
-  .describe('Who may pass: public, optional, session, or { scopes, roles, unknownScopes }.');
-
-export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
-
-export const routeSchema = z.strictObject({
-  path: z
-    .string()
-    .describe('Whole segments; `*` stands for one segment, `/**` at the end for any number including none.')
-    .superRefine((path, context) => {
-      const fault = patternFault(path);
-      if (fault) context.addIssue({ code: 'custom', message: fault });
-    }),
-  methods: z
-    .array(z.enum(METHODS))
-    .min(1)
-    .optional()
-    .describe('Methods the route serves (GET includes HEAD); all when absent. Others get 405.'),
-  upstream: z.string().describe('Name of an entry under upstreams.'),
-  access: accessSchema.default('session'),
-  stripPrefix: z
-    .string()
-    .regex(
-      /^(\/[A-Za-z0-9\-._~!$&'()+,=:@]+)+$/,
-      'must be a path such as /github, without a slash at the end',
-    )
-    .optional()
-    .describe('Leading segments removed before the path is sent on.'),
-  caseSensitive: z.boolean().default(false).describe('Match letters exactly instead of ignoring ASCII case.'),
-});
-
-export type RouteOptions = z.output<typeof routeSchema>;
 
 /** Access in the one form that decide() reads. */
 export interface Access {
@@ -88,12 +28,6 @@ export type RouteMatch =
 
 export type MatchRoute = (method: string, target: Target) => RouteMatch;
 
-/** Two routes that no request could tell apart; index is the later one's place in the list. */
-export interface RouteConflict {
-  index: number;
-  message: string;
-}
-
 interface Node {
   readonly literals: Map<string, Node>;
   any: Node | null;
@@ -113,16 +47,6 @@ export function createRouteTable(options: readonly RouteOptions[]): MatchRoute {
   };
 }
 
-/** Routes that equal an earlier one in path (without regard to case, unless both say so) and share a method. */
-export function routeConflicts(options: readonly RouteOptions[]): RouteConflict[] {
-  const conflicts: RouteConflict[] = [];
-  for (const [index, later] of options.entries()) {
-    const earlier = options.slice(0, index).find((route) => sameRequests(route, later));
-    if (earlier) conflicts.push({ index, message: `matches the same requests as the route ${earlier.path}` });
-  }
-  return conflicts;
-}
-
 /** The path the upstream is asked for: the judged one, less the route's prefix. */
 export function upstreamPath(route: Route, target: Target): string {
   if (route.stripPrefix === '') return target.path;
@@ -131,19 +55,6 @@ export function upstreamPath(route: Route, target: Target): string {
   for (let left = route.stripPrefix.split('/').length - 1; left > 0; left--)
     at = nextSlash(target.path, at + 1);
   return target.path.slice(at) || '/';
-}
-
-export function patternFault(pattern: string): string | null {
-  if (!pattern.startsWith('/')) return 'must start with /';
-  const segments = splitPath(pattern);
-  if (segments.slice(0, -1).includes('**')) return 'may have ** only as its last segment';
-  if (segments.some((segment) => segment.includes('*') && segment !== '*' && segment !== '**'))
-    return 'matches whole segments: * and ** stand alone between slashes';
-  if (segments.slice(0, -1).includes('')) return 'has an empty segment';
-  if (segments.some((segment) => segment === '.' || segment === '..')) return 'has a dot segment';
-  if (!/^[A-Za-z0-9\-._~!$&'()*+,=:@/]*$/.test(pattern))
-    return 'has a character that must not stand in a pattern';
-  return null;
 }
 
 function compileRoute(options: RouteOptions): Route {
@@ -160,10 +71,6 @@ function compileRoute(options: RouteOptions): Route {
 function compileAccess(access: RouteOptions['access']): Access {
   if (typeof access === 'object') return { kind: 'session', ...access };
   return { kind: access, scopes: [], roles: [], unknownScopes: 'deny' };
-}
-
-function withHead(methods: readonly string[]): string[] {
-  return methods.includes('GET') ? [...methods, 'HEAD'] : [...methods];
 }
 
 function buildTree(routes: readonly Route[]): Node | null {
@@ -234,26 +141,6 @@ function pickMethod(method: string, candidate: Candidate | null): RouteMatch {
   if (route) return { found: 'route', route };
   const allow = new Set(candidate.routes.flatMap((each) => [...(each.methods ?? [])]));
   return { found: 'other-methods', allow: [...allow] };
-}
-
-function sameRequests(a: RouteOptions, b: RouteOptions): boolean {
-  if (comparable(a) !== comparable(b)) return false;
-  if (a.caseSensitive && b.caseSensitive && withoutSlash(a.path) !== withoutSlash(b.path)) return false;
-  if (!a.methods || !b.methods) return !a.methods && !b.methods;
-  const ofA = withHead(a.methods);
-  return withHead(b.methods).some((method) => ofA.includes(method));
-}
-
-function comparable(route: RouteOptions): string {
-  return withoutSlash(route.path.toLowerCase());
-}
-
-function withoutSlash(path: string): string {
-  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
-}
-
-function splitPath(path: string): string[] {
-  return path.slice(1).split('/');
 }
 
 function nextSlash(path: string, from: number): number {

@@ -1,13 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { createRouteTable, type RouteMatch, upstreamPath } from '../../src/policy/route.ts';
 import {
-  createRouteTable,
   patternFault,
-  type RouteMatch,
   type RouteOptions,
   routeConflicts,
   routeSchema,
-  upstreamPath,
-} from '../../src/policy/route.ts';
+} from '../../src/policy/route-options.ts';
 import { targetOf } from './samples.ts';
 
 type WrittenRoute = string | { path: string; [key: string]: unknown };

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createRouteTable, routeSchema } from '../../src/policy/route.ts';
+import { createRouteTable } from '../../src/policy/route.ts';
+import { routeSchema } from '../../src/policy/route-options.ts';
 import { type AmbiguousReason, parseTarget } from '../../src/policy/target.ts';
 import { scale } from '../support/scale.ts';
 

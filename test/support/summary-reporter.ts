@@ -1,4 +1,7 @@
+import { writeFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
+
+import { isFullRun } from './scale.ts';
 
 type Counts = { passed: number; failed: number; skipped: number };
 
@@ -20,6 +23,7 @@ export default class SummaryReporter implements Reporter {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0 };
     for (const module of modules) addModule(counts, module);
     this.#counts = counts;
+    if (isFullRun) writeFigures(modules);
   }
 }
 
@@ -38,4 +42,15 @@ function addModule(counts: Counts, module: TestModule): void {
 export function summaryLine({ passed, failed, skipped }: Counts, exitCode: number): string {
   const failures = exitCode === 0 ? failed : Math.max(failed, 1);
   return `${passed} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}
+
+/** What tests have measured, by the test's full name: the figures of `npm run test:full`. */
+function writeFigures(modules: readonly TestModule[]): void {
+  const figures: Record<string, unknown> = {};
+  for (const module of modules)
+    for (const test of module.children.allTests()) {
+      const measured = test.meta().figures;
+      if (measured) figures[test.fullName] = measured;
+    }
+  writeFileSync(new URL('../figures.json', import.meta.url), `${JSON.stringify(figures, null, 2)}\n`);
 }
