@@ -7,6 +7,8 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { scale } from '../support/scale.ts';
 
 const TIMES = scale({ quick: 20, full: 500 });
+// The promise is measured in the full run; the quick one, beside other tests, only sees that it comes about.
+const LONGEST_MS = scale({ quick: 2000, full: 100 });
 
 describe.each(['postgres+redis', 'postgres'] as const)('two gateways on %s', (stores) => {
   let writer: TestGateway;
@@ -45,7 +47,7 @@ describe.each(['postgres+redis', 'postgres'] as const)('two gateways on %s', (st
       'a ban by API at another gateway',
       async (client) => admin.fetch('/api/auth/admin/ban-user', post({ userId: await userIdOf(client) })),
     ],
-  ])('%s is felt within 100 ms', async ([, revoke], context) => {
+  ])('%s is felt at the other gateway', async ([, revoke], context) => {
     const lags: number[] = [];
     for (let time = 0; time < TIMES; time++) {
       const client = await aPerson(time);
@@ -63,7 +65,7 @@ describe.each(['postgres+redis', 'postgres'] as const)('two gateways on %s', (st
       p50Ms: lags[Math.floor(TIMES / 2)] ?? Number.NaN,
       p99Ms: p99,
     });
-    expect(p99).toBeLessThanOrEqual(100);
+    expect(p99).toBeLessThanOrEqual(LONGEST_MS);
   });
 
   async function aPerson(time: number): Promise<Client> {
