@@ -6,7 +6,13 @@ import { USER_SCOPES_PATH } from '../policy/own-paths.ts';
 import type { Access } from '../policy/route.ts';
 import type { LookUpSession } from '../policy/session.ts';
 
-const SIGNED_IN: Access = { kind: 'session', scopes: [], roles: [], unknownScopes: 'deny' };
+const SIGNED_IN: Access = {
+  kind: 'session',
+  scopes: [],
+  roles: [],
+  unknownScopes: 'deny',
+  impersonatorWrites: false,
+};
 
 export function registerUserScopes(app: FastifyInstance, lookUp: LookUpSession): void {
   app.all(USER_SCOPES_PATH, async (request, reply) => {

@@ -46,7 +46,8 @@ export function decide(question: Question): Decision {
 }
 
 function decideFor(session: Session, { access, safeMethod }: Question): Decision {
-  if (session.impersonatedBy !== null && !safeMethod) return deny('impersonation-read-only');
+  if (session.impersonatedBy !== null && !safeMethod && !access.impersonatorWrites)
+    return deny('impersonation-read-only');
   const roles = session.role.split(',').map((role) => role.trim());
   if (access.roles.length > 0 && !access.roles.some((role) => roles.includes(role)))
     return deny('role-missing', { requiredRoles: access.roles, roles });

@@ -56,6 +56,10 @@ export const routeSchema = z.strictObject({
     )
     .optional()
     .describe('Leading segments removed before the path is sent on.'),
+  impersonation: z
+    .enum(['read-only', 'full'])
+    .default('read-only')
+    .describe('What an administrator who acts as somebody else may do: read, or everything.'),
   caseSensitive: z.boolean().default(false).describe('Match letters exactly instead of ignoring ASCII case.'),
 });
 

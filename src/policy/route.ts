@@ -9,6 +9,8 @@ export interface Access {
   readonly scopes: readonly string[];
   readonly roles: readonly string[];
   readonly unknownScopes: 'deny' | 'allow';
+  /** May an administrator who acts as somebody else change things? */
+  readonly impersonatorWrites: boolean;
 }
 
 export interface Route {
@@ -62,15 +64,16 @@ function compileRoute(options: RouteOptions): Route {
     name: options.path,
     methods: options.methods ? new Set(withHead(options.methods)) : null,
     upstream: options.upstream,
-    access: compileAccess(options.access),
+    access: compileAccess(options),
     stripPrefix: options.stripPrefix ?? '',
     caseSensitive: options.caseSensitive,
   };
 }
 
-function compileAccess(access: RouteOptions['access']): Access {
-  if (typeof access === 'object') return { kind: 'session', ...access };
-  return { kind: access, scopes: [], roles: [], unknownScopes: 'deny' };
+function compileAccess({ access, impersonation }: RouteOptions): Access {
+  const impersonatorWrites = impersonation === 'full';
+  if (typeof access === 'object') return { kind: 'session', ...access, impersonatorWrites };
+  return { kind: access, scopes: [], roles: [], unknownScopes: 'deny', impersonatorWrites };
 }
 
 function buildTree(routes: readonly Route[]): Node | null {

@@ -230,6 +230,11 @@ describe('an administrator who acts as somebody', () => {
     expect(ask({ access: accessOf(kind), lookup, safeMethod: false })).toBe('impersonation-read-only');
   });
 
+  test('may do everything where the route says so', () => {
+    const access = accessOf('session', { impersonatorWrites: true });
+    expect(ask({ access, lookup, safeMethod: false })).toBe('session-1');
+  });
+
   test('is refused as another site first', () => {
     expect(ask({ lookup, crossSite: true, safeMethod: false })).toBe('cross-site-request');
   });

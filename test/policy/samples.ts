@@ -8,7 +8,7 @@ export const NOW = Date.UTC(2030, 0, 15, 12);
 export const MINUTE = 60_000;
 
 export function accessOf(kind: Access['kind'], more: Partial<Access> = {}): Access {
-  return { kind, scopes: [], roles: [], unknownScopes: 'deny', ...more };
+  return { kind, scopes: [], roles: [], unknownScopes: 'deny', impersonatorWrites: false, ...more };
 }
 
 export function sessionOf(more: Partial<Session> = {}): Session {
