@@ -38,12 +38,16 @@ try {
 const table = markdown();
 process.stdout.write(`${table}\n`);
 const folder = new URL('results/', import.meta.url);
-await mkdir(folder, { recursive: true });
-await writeFile(new URL('latest.md', folder), `${table}\n`);
-await writeFile(
-  new URL('latest.json', folder),
-  `${JSON.stringify({ machine: machine(), results: Object.fromEntries(results) }, null, 2)}\n`,
-);
+if (!quick) await writeResults();
+
+async function writeResults(): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(new URL('latest.md', folder), `${table}\n`);
+  await writeFile(
+    new URL('latest.json', folder),
+    `${JSON.stringify({ machine: machine(), results: Object.fromEntries(results) }, null, 2)}\n`,
+  );
+}
 
 async function measure(
   { name, url, pid, headers, expectedStatus }: Contender,

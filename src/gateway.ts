@@ -29,7 +29,7 @@ import { trustAddresses } from './policy/client-address.ts';
 import { identityHeaders } from './policy/identity.ts';
 import { createRouteTable } from './policy/route.ts';
 import type { Session } from './policy/session.ts';
-import { readiness } from './readiness.ts';
+import { type ReadinessParts, readiness } from './readiness.ts';
 import { staleCookies } from './sessions/auth-cookies.ts';
 import { openRedis } from './sessions/redis.ts';
 import type { Revocations } from './sessions/revocations.ts';
@@ -82,7 +82,9 @@ export async function createGateway(
     readOrigin,
     readToken: githubTokenReader(cipher),
   });
-  serveAdmin(app, config, () => readiness(database, redis, hearing.state));
+  const state = { database, redis, listener: () => hearing.state };
+  serveAdmin(app, config, () => readiness({ ...state, onError: () => {} }));
+  app.addHook('onListen', () => sayWhatIsMissing(state, logger));
   return app;
 }
 
@@ -181,7 +183,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     });
   });
   registerUserScopes(app, sessions.lookUp);
-  registerSignInPage(app, { publicUrl, trustedOrigins });
+  registerSignInPage(app, { publicUrl, trustedOrigins, hasGitHub: config.github.client !== null });
   registerReservedPaths(app);
   registerGuard(app, {
     matchRoute: createRouteTable(config.routes),
@@ -210,7 +212,11 @@ async function identify(
 }
 
 function serveAdmin(app: FastifyInstance, config: GatewayConfig, check: CheckReadiness): void {
-  const admin = createAdminServer(check);
+  let ending = false;
+  app.addHook('preClose', async () => {
+    ending = true;
+  });
+  const admin = createAdminServer(async () => (ending ? { gateway: 'is ending' } : check()));
   app.decorate('admin', admin);
   // Before the main port, and in a hook whose failure ends the start: a busy port must not go unnoticed.
   app.addHook('onReady', async () => {
@@ -218,6 +224,23 @@ function serveAdmin(app: FastifyInstance, config: GatewayConfig, check: CheckRea
     app.log.info({ address }, 'admin port listens');
   });
   app.addHook('onClose', () => admin.close());
+}
+
+/** Once, after the start: whoever reads the log should not have to ask /readyz first. */
+async function sayWhatIsMissing(
+  state: Omit<ReadinessParts, 'listener' | 'onError'>,
+  logger: Logger,
+): Promise<void> {
+  const causes: Record<string, unknown> = {};
+  const checks = await readiness({
+    ...state,
+    listener: () => 'ok',
+    onError: (store, error) => {
+      causes[store] = error;
+    },
+  });
+  for (const [name, found] of Object.entries(checks))
+    if (found !== 'ok') logger.warn({ err: causes[name] }, `${name}: ${found}`);
 }
 
 declare module 'fastify' {

@@ -78,12 +78,19 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** Refused logins, unknown databases and connections that nobody takes: SQLSTATE classes 28, 3D, 57 and the socket's. */
+const DATABASE_CODES = /^(28...|3D...|57...|ECONNREFUSED|ENOTFOUND|ETIMEDOUT)$/;
+
 /** Faults of the operator's making are told in words; anything else is ours, with its stack. */
 function explain(error: unknown): string {
   if (error instanceof ConfigError || error instanceof DataFolderBusy) return error.message;
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'EADDRNOTAVAIL')
     return `Cannot listen: ${message}. HOST and PORT, ADMIN_HOST and ADMIN_PORT say where.`;
+  if (code !== undefined && DATABASE_CODES.test(code))
+    return `The database cannot be used (${message || code}): check DATABASE_URL.`;
+  if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EROFS')
+    return `DATA_DIR cannot be used: ${message}.`;
   return stack ?? String(error);
 }
 

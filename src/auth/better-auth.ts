@@ -126,7 +126,10 @@ function changeHooks(changes: ChangeHooks): NonNullable<BetterAuthOptions['datab
         after: async (session) => changes.sessionChanged(session.token),
       },
     },
-    user: { update: { after: async (user) => changes.userChanged(user.id) } },
+    user: {
+      update: { after: async (user) => changes.userChanged(user.id) },
+      delete: { after: async (user) => changes.userChanged(user.id) },
+    },
     account: { update: { after: async (account) => changes.userChanged(account.userId) } },
   };
 }

@@ -27,7 +27,9 @@ function readFile(name: string, env: NodeJS.ProcessEnv, faults: Fault[]): FileOp
   const text = readText(name, faults);
   if (text === null) return null;
   const file = readConfigText(text, name, env);
-  if (file.data === undefined) {
+  if (file.data === null)
+    file.faults.push({ place: `${name}:1:1`, message: 'is empty: it needs upstreams and routes' });
+  if (file.data === undefined || file.data === null) {
     faults.push(...file.faults);
     return null;
   }

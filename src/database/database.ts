@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
+import { setTimeout } from 'node:timers/promises';
 import { NodeSqliteDialect } from '@better-auth/kysely-adapter/node-sqlite-dialect';
 import { type Dialect, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
 import pg from 'pg';
@@ -29,6 +30,7 @@ export interface DatabaseOptions {
 /** Longest a request waits for a connection, and for an answer. pg waits for ever by default. */
 const CONNECT_TIMEOUT_MS = 1000;
 const QUERY_TIMEOUT_MS = 1000;
+const CLOSE_TIMEOUT_MS = 2000;
 
 /** Opens without connecting: a Postgres that is away shows at the first query. */
 export function openDatabase(options: DatabaseOptions): Database {
@@ -90,7 +92,8 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
     lockInTransaction: async (transaction, key) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
     },
-    close: () => pool.end(),
+    // A server that is stopped takes leave of nobody.
+    close: () => Promise.race([pool.end(), setTimeout(CLOSE_TIMEOUT_MS, undefined, { ref: false })]),
   };
 }
 

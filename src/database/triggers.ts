@@ -3,62 +3,87 @@
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
 
-/** What gateways LISTEN on. Payloads: `s:<SHA-256 of the session token, hex>` and `u:<user id>`. */
+/** What gateways LISTEN on. Payloads: `s:<SHA-256 of the session token, hex>`, `u:<user id>`, `*` for everything. */
 export const CHANNEL = 'gateway_session';
+
+const NAMES = [
+  'gateway_session_changed',
+  'gateway_user_changed',
+  'gateway_account_changed',
+  'gateway_truncated',
+];
+const COUNT = 6;
+
+/** Are all triggers there, and none switched off? A database one may not alter is migrated without them. */
+export const TRIGGERS_COMPLETE = `
+  select count(*) = ${COUNT} as "complete" from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
+  where t.tgname in (${NAMES.map((name) => `'${name}'`).join(', ')}) and t.tgenabled <> 'D'
+    and c.relnamespace = current_schema()::regnamespace`;
 
 /** Installs or renews the triggers; safe to run again. Nothing on SQLite, whose one process knows its own writes. */
 export async function installTriggers(database: Database): Promise<void> {
   if (database.kind === 'sqlite') return;
-  for (const statement of STATEMENTS) await sql.raw(statement).execute(database.kysely);
+  const { rows } = await sql<{ schema: string }>`select quote_ident(current_schema()) as "schema"`.execute(
+    database.kysely,
+  );
+  for (const statement of statements(rows[0]?.schema ?? 'public'))
+    await sql.raw(statement).execute(database.kysely);
 }
 
 const HASH = `encode(sha256(convert_to(old."token", 'UTF8')), 'hex')`;
 
-/** Are they all there? A database one may not alter is migrated without them. */
-export async function triggersInstalled(database: Database): Promise<boolean> {
-  const { rows } = await sql<{ count: string }>`
-    select count(*) as "count" from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
-    where t.tgname in ('gateway_session_changed', 'gateway_user_changed', 'gateway_account_changed')
-      and c.relnamespace = current_schema()::regnamespace`.execute(database.kysely);
-  return Number(rows[0]?.count ?? 0) === 4;
+function statements(schema: string): string[] {
+  // They run with the rights of whoever made them: an application's own role need not know our tables to delete a
+  // session. The path is fixed, with temporary tables last, so that nobody's look-alikes are run with those rights.
+  // Dates without a time zone are UTC, wherever the writer is.
+  const asOwner = `returns trigger language plpgsql security definer
+    set search_path = pg_catalog, ${schema}, pg_temp set timezone = 'UTC'`;
+  return [
+    // A session deleted while its user is banned was ended by the ban: its cookie is answered so while the ban lasts.
+    `create or replace function gateway_session_changed() ${asOwner} as $$
+     begin
+       if tg_op = 'DELETE' then
+         insert into ${schema}."gateway_ended_session" ("tokenHash", "userId", "until")
+           select ${HASH}, u."id", old."expiresAt" from ${schema}."user" as u where u."id" = old."userId" and u."banned"
+           on conflict ("tokenHash") do nothing;
+       end if;
+       perform pg_notify('${CHANNEL}', 's:' || ${HASH});
+       return null;
+     end $$`,
+    `create or replace function gateway_user_changed() ${asOwner} as $$
+     begin
+       perform pg_notify('${CHANNEL}', 'u:' || old."id");
+       return null;
+     end $$`,
+    `create or replace function gateway_account_changed() ${asOwner} as $$
+     begin
+       if tg_op <> 'INSERT' then perform pg_notify('${CHANNEL}', 'u:' || old."userId"); end if;
+       if tg_op <> 'DELETE' then perform pg_notify('${CHANNEL}', 'u:' || new."userId"); end if;
+       return null;
+     end $$`,
+    `create or replace function gateway_truncated() ${asOwner} as $$
+     begin
+       perform pg_notify('${CHANNEL}', '*');
+       return null;
+     end $$`,
+    // Only what a lookup reads: an application that stamps lastActiveAt on every request changes nothing for us.
+    ...trigger('gateway_session', 'session', changes('token', 'userId', 'expiresAt', 'impersonatedBy')),
+    ...trigger('gateway_user', 'user', changes('email', 'name', 'role', 'banned', 'banReason', 'banExpires')),
+    ...trigger('gateway_account', 'account', `insert or ${changes(...ACCOUNT_COLUMNS)}`),
+    ...trigger('gateway_account', 'gateway_github_profile', `insert or ${changes('login', 'scopesKnown')}`),
+    ...truncateTrigger('session'),
+    ...truncateTrigger('user'),
+  ];
 }
 
-// They run with the rights of whoever made them: an application's own role need not know our tables to delete a
-// session.
-const AS_OWNER = 'returns trigger language plpgsql security definer set search_path from current';
-
-const STATEMENTS = [
-  // A session deleted while its user is banned was ended by the ban: its cookie is answered so while the ban lasts.
-  `create or replace function gateway_session_changed() ${AS_OWNER} as $$
-   begin
-     if tg_op = 'DELETE' then
-       insert into "gateway_ended_session" ("tokenHash", "userId", "until")
-         select ${HASH}, u."id", old."expiresAt" from "user" as u where u."id" = old."userId" and u."banned"
-         on conflict ("tokenHash") do nothing;
-     end if;
-     perform pg_notify('${CHANNEL}', 's:' || ${HASH});
-     return null;
-   end $$`,
-  `create or replace function gateway_user_changed() ${AS_OWNER} as $$
-   begin
-     perform pg_notify('${CHANNEL}', 'u:' || old."id");
-     return null;
-   end $$`,
-  `create or replace function gateway_account_changed() ${AS_OWNER} as $$
-   begin
-     if tg_op <> 'INSERT' then perform pg_notify('${CHANNEL}', 'u:' || old."userId"); end if;
-     if tg_op <> 'DELETE' then perform pg_notify('${CHANNEL}', 'u:' || new."userId"); end if;
-     return null;
-   end $$`,
-  // Only what a lookup reads: an application that stamps lastActiveAt on every request changes nothing for us.
-  ...trigger('gateway_session', 'session', changes('token', 'userId', 'expiresAt', 'impersonatedBy')),
-  ...trigger('gateway_user', 'user', changes('email', 'name', 'role', 'banned', 'banReason', 'banExpires')),
-  ...trigger(
-    'gateway_account',
-    'account',
-    `insert or ${changes('userId', 'accountId', 'accessToken', 'accessTokenExpiresAt', 'scope')}`,
-  ),
-  ...trigger('gateway_account', 'gateway_github_profile', `insert or ${changes('login', 'scopesKnown')}`),
+const ACCOUNT_COLUMNS = [
+  'userId',
+  'providerId',
+  'accountId',
+  'accessToken',
+  'accessTokenExpiresAt',
+  'scope',
+  'updatedAt',
 ];
 
 function changes(...columns: string[]): string {
@@ -69,5 +94,12 @@ function trigger(name: string, table: string, events: string): string[] {
   return [
     `drop trigger if exists "${name}_changed" on "${table}"`,
     `create trigger "${name}_changed" after ${events} on "${table}" for each row execute function ${name}_changed()`,
+  ];
+}
+
+function truncateTrigger(table: string): string[] {
+  return [
+    `drop trigger if exists "gateway_truncated" on "${table}"`,
+    `create trigger "gateway_truncated" after truncate on "${table}" for each statement execute function gateway_truncated()`,
   ];
 }

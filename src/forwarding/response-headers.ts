@@ -27,12 +27,16 @@ export function buildResponseHeaders({
     if (dropsFromResponse(name) || nominated?.has(name.toLowerCase())) continue;
     if (isSetCookie(name) && isForbiddenCookie(value, settableCookies)) continue;
     if (isReserved(name)) continue;
+    if (ownCookie !== null && ALLOWS_STORING.has(name.toLowerCase())) continue;
     headers.push(name, value);
   }
-  if (ownCookie !== null) headers.push('Set-Cookie', ownCookie);
+  // A session cookie in a shared cache would be everybody's.
+  if (ownCookie !== null) headers.push('Set-Cookie', ownCookie, 'Cache-Control', 'private, no-store');
   headers.push('X-Request-Id', requestId);
   return headers;
 }
+
+const ALLOWS_STORING = new Set(['cache-control', 'expires', 'surrogate-control', 'cdn-cache-control']);
 
 function isForbiddenCookie(line: string, settable: ReadonlySet<OwnCookie>): boolean {
   const own = ownCookieName(setCookieName(line));

@@ -9,6 +9,8 @@ import type { Target } from '../policy/target.ts';
 export interface SignInPageOptions {
   readonly publicUrl: string;
   readonly trustedOrigins: ReadonlySet<string>;
+  /** False without an OAuth App: then only scripts with tokens sign in. */
+  readonly hasGitHub: boolean;
 }
 
 /** Where a person who is not signed in is sent; the way back is kept. */
@@ -29,7 +31,7 @@ export function registerSignInPage(app: FastifyInstance, options: SignInPageOpti
         'x-frame-options': 'DENY',
       })
       .type('text/html; charset=utf-8')
-      .send(page(back, failureText(error)));
+      .send(page(options.hasGitHub ? back : null, failureText(error)));
   });
 }
 
@@ -71,8 +73,8 @@ const CONTENT_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-function page(back: string, failure: string | null): string {
-  const start = `${AUTH_PATH}/sign-in/social?provider=github&callbackURL=${encodeURIComponent(back)}`;
+/** @param back where the person goes on to; null when there is no way for people to sign in */
+function page(back: string | null, failure: string | null): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -85,12 +87,20 @@ function page(back: string, failure: string | null): string {
 <main>
 <h1>Sign in</h1>
 ${failure === null ? '' : `<p class="failure" role="alert">${escapeHtml(failure)}</p>`}
-<p>Continue with your GitHub account.</p>
-<a class="button" href="${escapeHtml(start)}">Sign in with GitHub</a>
+${back === null ? NO_GITHUB : signInButton(back)}
 </main>
 </body>
 </html>
 `;
+}
+
+const NO_GITHUB =
+  '<p>Signing in with GitHub is not set up here. Scripts may sign in with a personal access token.</p>';
+
+function signInButton(back: string): string {
+  const start = `${AUTH_PATH}/sign-in/social?provider=github&callbackURL=${encodeURIComponent(back)}`;
+  return `<p>Continue with your GitHub account.</p>
+<a class="button" href="${escapeHtml(start)}">Sign in with GitHub</a>`;
 }
 
 const ENTITIES: Record<string, string> = {

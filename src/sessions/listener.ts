@@ -1,8 +1,11 @@
 // Hears from Postgres what changed. One connection a process; while it is away nothing can be ruled out, and says so.
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 
 export interface Listener {
-  /** Is every change heard at the moment? */
+  /** Is the connection up, and does the question say that everything is told on it? */
+  readonly complete: boolean;
+  /** Is the connection up? */
   readonly armed: boolean;
   close(): Promise<void>;
 }
@@ -10,14 +13,17 @@ export interface Listener {
 export interface ListenerOptions {
   readonly connectionString: string;
   readonly channel: string;
+  /** Asked on the connection itself, again and again: one row with a boolean `complete`. */
+  readonly question: string;
   readonly onChange: (payload: string) => void;
-  /** Told when the connection is up, the first time and after every gap. */
-  readonly onArmed: () => void;
+  /** Told when the connection is up, the first time and after every gap, and whenever the answer changes. */
+  readonly onArmed: (complete: boolean) => void;
   readonly onLost: (error: unknown) => void;
 }
 
 const CONNECT_TIMEOUT_MS = 1000;
 const RETRY_MS = 250;
+const CLOSE_TIMEOUT_MS = 2000;
 /** How long a connection that says nothing may pretend to be alive. */
 const PROBE_EVERY_MS = 1000;
 const PROBE_TIMEOUT_MS = 1000;
@@ -25,9 +31,25 @@ const PROBE_TIMEOUT_MS = 1000;
 /** Starts at once and tries for ever; returns before it is armed. */
 export function startListener(options: ListenerOptions): Listener {
   let armed = false;
+  let complete = false;
   let closed = false;
   let client: pg.Client | null = null;
   let timer: NodeJS.Timeout | undefined;
+
+  const ask = async (connection: pg.Client): Promise<boolean> => {
+    const { rows } = await connection.query<{ complete: boolean }>(options.question);
+    return rows[0]?.complete === true;
+  };
+
+  /** What a connection says counts only while it is the current one. */
+  const learn = (connection: pg.Client, answer: boolean) => {
+    if (closed || client !== connection) return;
+    const changed = !armed || answer !== complete;
+    armed = true;
+    complete = answer;
+    if (changed) options.onArmed(answer);
+    schedule(() => probe(connection), PROBE_EVERY_MS);
+  };
 
   const connect = async () => {
     const next = new pg.Client({
@@ -39,38 +61,35 @@ export function startListener(options: ListenerOptions): Listener {
     });
     client = next;
     next.on('notification', ({ payload }) => options.onChange(payload ?? ''));
-    next.on('error', lose);
-    next.on('end', () => lose(new Error('The listening connection ended')));
+    next.on('error', (error) => lose(next, error));
+    next.on('end', () => lose(next, new Error('The listening connection ended')));
     try {
       await next.connect();
       await next.query(`listen ${options.channel}`);
-      if (closed || client !== next) return;
-      armed = true;
-      options.onArmed();
-      schedule(probe, PROBE_EVERY_MS);
+      learn(next, await ask(next));
     } catch (error) {
-      lose(error);
+      lose(next, error);
     }
   };
 
   // A stopped server, or a connection cut without a word, ends no socket: it is asked.
-  const probe = async () => {
+  const probe = async (connection: pg.Client) => {
     try {
-      await client?.query('select 1');
-      if (armed) schedule(probe, PROBE_EVERY_MS);
+      learn(connection, await ask(connection));
     } catch (error) {
-      lose(error);
+      lose(connection, error);
     }
   };
 
-  const lose = (error: unknown) => {
-    if (closed || client === null) return;
-    const lost = client;
+  const lose = (connection: pg.Client, error: unknown) => {
+    if (client !== connection) return;
     client = null;
-    lost.removeAllListeners('end');
-    lost.end().catch(() => {});
-    if (armed) options.onLost(error);
+    connection.end().catch(() => {});
+    const wasArmed = armed;
     armed = false;
+    complete = false;
+    if (closed) return;
+    if (wasArmed) options.onLost(error);
     schedule(connect, RETRY_MS);
   };
 
@@ -85,10 +104,15 @@ export function startListener(options: ListenerOptions): Listener {
     get armed() {
       return armed;
     },
+    get complete() {
+      return complete;
+    },
     async close() {
       closed = true;
+      complete = false;
       clearTimeout(timer);
-      await client?.end().catch(() => {});
+      const end = client?.end().catch(() => {});
+      await Promise.race([end, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
     },
   };
 }

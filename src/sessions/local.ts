@@ -26,7 +26,7 @@ export interface LocalTierOptions {
   readonly freshMs: () => number;
   readonly staleIfErrorMs: number;
   readonly mostEntries?: number;
-  /** Epoch milliseconds. */
+  /** Milliseconds that never run backwards. */
   readonly clock?: () => number;
 }
 
@@ -41,7 +41,13 @@ interface Entry {
 const MOST_ENTRIES = 100_000;
 
 export function createLocalTier(options: LocalTierOptions): LocalTier {
-  const { log, freshMs, staleIfErrorMs, mostEntries = MOST_ENTRIES, clock = Date.now } = options;
+  const {
+    log,
+    freshMs,
+    staleIfErrorMs,
+    mostEntries = MOST_ENTRIES,
+    clock = () => performance.now(),
+  } = options;
   const entries = new LRUCache<string, Entry>({ max: mostEntries });
   const read = (cookieValue: string, mostAge: number): Answer | null => {
     const entry = entries.get(cookieValue);

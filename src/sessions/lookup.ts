@@ -2,7 +2,7 @@
 import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
 import type { FindCookie, ReadCredential, VerifyToken } from './cookie.ts';
 import type { Answer, LocalTier } from './local.ts';
-import type { RevocationLog } from './revocation-log.ts';
+import type { Moment, RevocationLog } from './revocation-log.ts';
 import type { SharedTier } from './shared.ts';
 import type { ReadSession, StoreAnswer } from './store.ts';
 import type { TierHealth } from './tier-health.ts';
@@ -17,14 +17,16 @@ export interface LookupParts {
   readonly readStore: ReadSession;
   readonly log: RevocationLog;
   readonly health: TierHealth;
+  /** Is every change heard? Only then is Redis filled: an answer must not outlive what nobody here hears of. */
+  readonly hearsChanges: () => boolean;
 }
 
 /** Joins the tiers to the one question the rest of the gateway asks. Answers from memory without waiting. */
 export function createLookup(parts: LookupParts): LookUpSession {
-  const { findCookie, verifyToken, local } = parts;
+  const { findCookie, verifyToken, local, log } = parts;
   const askTiers = createTierQuestion(parts);
   // One question in flight per session, however many requests wait for its answer.
-  const flights = new Map<string, Promise<Lookup>>();
+  const flights = new Map<string, Flight>();
   return (cookieHeader) => {
     const found = findCookie(cookieHeader);
     if (found.kind === 'absent') return { outcome: 'none', reason: 'no-session-cookie' };
@@ -34,12 +36,20 @@ export function createLookup(parts: LookupParts): LookUpSession {
     if (kept) return kept;
     const token = verifyToken(found.value);
     if (token === null) return { outcome: 'none', reason: 'session-invalid' };
+    // Whoever comes after a revocation must not be given an answer that was asked for before it.
     const running = flights.get(token);
-    if (running) return running;
-    const flight = askTiers(found.value, token).finally(() => flights.delete(token));
+    if (running && running.since === log.now()) return running.answer;
+    const flight: Flight = { since: log.now(), answer: askTiers(found.value, token) };
     flights.set(token, flight);
-    return flight;
+    return flight.answer.finally(() => {
+      if (flights.get(token) === flight) flights.delete(token);
+    });
   };
+}
+
+interface Flight {
+  readonly since: Moment;
+  readonly answer: Promise<Lookup>;
 }
 
 /** Asks the store and nothing else: for the endpoints that look at the session itself. */
@@ -56,24 +66,70 @@ export function createStoreLookup(
   };
 }
 
-function createTierQuestion({ local, shared, readStore, log, health }: LookupParts) {
-  return async (cookieValue: string, token: string): Promise<Lookup> => {
-    const since = log.now();
-    const hash = tokenHash(token);
+/** How often a question is asked anew because its answer was overtaken by a revocation. */
+const MOST_ROUNDS = 3;
+/** A store that failed so often in a row is left alone for a moment: nobody waits for it in vain. */
+const MOST_FAILURES = 3;
+const REST_MS = 1000;
+
+function createTierQuestion(parts: LookupParts) {
+  const { local, shared, log, health, hearsChanges } = parts;
+  const readStore = restingStore(parts.readStore);
+
+  async function ask(cookieValue: string, token: string, hash: string, since: Moment): Promise<Lookup> {
     const cached = await fromShared(shared, token, health);
     // What changed since the question was asked is not in the answer.
-    if (cached && !log.isRevoked(since, revokingKeys(hash, cached))) {
-      const answer: Answer = { outcome: 'found', session: cached, tier: 'shared' };
-      local.keep(cookieValue, revokingKeys(hash, cached), answer, since);
-      return answer;
-    }
+    if (cached && !log.isRevoked(since, revokingKeys(hash, cached)))
+      return { outcome: 'found', session: cached, tier: 'shared' };
     const lookup = await askStore(token, readStore, health);
     if (lookup.outcome === 'failed') return local.stale(cookieValue) ?? lookup;
-    const keys = lookup.outcome === 'found' ? revokingKeys(hash, lookup.session) : [hash];
-    local.keep(cookieValue, keys, lookup, since);
-    if (lookup.outcome === 'found' && !log.isRevoked(since, keys))
+    if (
+      lookup.outcome === 'found' &&
+      hearsChanges() &&
+      !log.isRevoked(since, revokingKeys(hash, lookup.session))
+    )
       shared?.set(token, lookup.session).catch((error: unknown) => health.failed('shared', error));
     return lookup;
+  }
+
+  return async (cookieValue: string, token: string): Promise<Lookup> => {
+    const hash = tokenHash(token);
+    for (let round = 1; ; round++) {
+      const since = log.now();
+      const lookup = await ask(cookieValue, token, hash, since);
+      if (lookup.outcome === 'failed' || (lookup.outcome === 'found' && lookup.tier === 'local'))
+        return lookup;
+      const keys = lookup.outcome === 'found' ? revokingKeys(hash, lookup.session) : [hash];
+      if (log.isRevoked(since, keys) && round < MOST_ROUNDS) continue;
+      if (isUsualSpelling(cookieValue)) local.keep(cookieValue, keys, lookup, since);
+      return lookup;
+    }
+  };
+}
+
+/** Escapes can be spelled in many ways: only the one that is given out is kept, or one session could fill the memory. */
+function isUsualSpelling(cookieValue: string): boolean {
+  return cookieValue === encodeURIComponent(decodeURIComponent(cookieValue));
+}
+
+function restingStore(readStore: ReadSession): ReadSession {
+  let failures = 0;
+  let restUntil = 0;
+  let lastError: unknown;
+  return async (token) => {
+    if (failures >= MOST_FAILURES && performance.now() < restUntil) throw lastError;
+    // One asks on behalf of all; the others go on resting until it has an answer.
+    restUntil = performance.now() + REST_MS;
+    try {
+      const answer = await readStore(token);
+      failures = 0;
+      return answer;
+    } catch (error) {
+      failures++;
+      lastError = error;
+      restUntil = performance.now() + REST_MS;
+      throw error;
+    }
   };
 }
 

@@ -14,6 +14,8 @@ export async function openRedis(url: string, onError: (error: unknown) => void):
   const redis = new Redis(url, {
     maxRetriesPerRequest: 1,
     enableOfflineQueue: false,
+    // A command sent again after a gap would undo what happened in between.
+    autoResendUnfulfilledCommands: false,
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: 100,
     retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 1000),

@@ -9,9 +9,12 @@ export interface RevocationLog {
   now(): Moment;
   /** A session (by token hash) or a person (by user id) has changed. */
   note(key: string): void;
+  /** As note, but goes on until end(key): what is asked for meanwhile may still be answered from old copies. */
+  begin(key: string): void;
+  end(key: string): void;
   /** Everything may have changed: what was learned before now counts no more. */
   noteAll(): void;
-  /** Was any of the keys noted, or everything, after this moment? */
+  /** Was any of the keys noted, or everything, after this moment; or is one being revoked right now? */
   isRevoked(since: Moment, keys: readonly string[]): boolean;
 }
 
@@ -22,20 +25,34 @@ export function createRevocationLog(mostKeys = MOST_KEYS): RevocationLog {
   let moment = 0;
   let all = 0;
   const noted = new Map<string, Moment>();
+  // How many revocations of a key are under way.
+  const pending = new Map<string, number>();
   const noteAll = () => {
     all = ++moment;
     noted.clear();
   };
+  const note = (key: string) => {
+    noted.set(key, ++moment);
+    if (noted.size > mostKeys) noteAll();
+  };
   return {
     now: () => moment,
-    note(key) {
-      noted.set(key, ++moment);
-      if (noted.size > mostKeys) noteAll();
+    note,
+    begin(key) {
+      pending.set(key, (pending.get(key) ?? 0) + 1);
+      note(key);
+    },
+    end(key) {
+      const left = (pending.get(key) ?? 1) - 1;
+      if (left > 0) pending.set(key, left);
+      else pending.delete(key);
+      note(key);
     },
     noteAll,
     isRevoked(since, keys) {
       if (all > since) return true;
-      for (const key of keys) if ((noted.get(key) ?? 0) > since) return true;
+      for (const key of keys)
+        if ((noted.get(key) ?? 0) > since || (pending.size > 0 && pending.has(key))) return true;
       return false;
     },
   };

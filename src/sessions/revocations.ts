@@ -14,54 +14,101 @@ export interface Revocations {
   userChanged(userId: string): Promise<void>;
   /** What another writer did, as the triggers tell it; see database/triggers.ts. */
   heard(payload: string): void;
+  /** Changes may have been missed: nothing that is known here or in Redis counts any more. */
+  everythingChanged(): void;
 }
 
-/** @param onError told when Redis could not be: its entries then live for up to a minute */
+/** People whose sessions are looked up in one question; more at once, and everything is forgotten instead. */
+const MOST_PEOPLE = 1000;
+
+/**
+ * Memory first, at once; then Redis; until that is done nothing that is read of them is believed.
+ *
+ * @param onRedisError told when Redis could not be: what it holds is then distrusted as a whole
+ */
 export function createRevocations(
   database: Database,
   log: RevocationLog,
   shared: SharedTier | null,
-  onError: (error: unknown) => void,
+  onRedisError: (error: unknown) => void,
 ): Revocations {
-  // Memory first, at once; then Redis; then memory again, for what was read from Redis in between.
-  const forgetSession = async (hash: string) => {
-    log.note(hash);
-    if (!shared) return;
-    await shared.forget([hash]).catch(onError);
-    log.note(hash);
+  const everythingChanged = () => {
+    log.noteAll();
+    shared?.distrust();
   };
-  const forgetUser = async (userId: string) => {
-    log.note(userId);
-    if (!shared) return;
+  const during = async (keys: readonly string[], work: () => Promise<void>) => {
+    for (const key of keys) log.begin(key);
     try {
-      await shared.forget(await sessionHashes(database, userId));
-    } catch (error) {
-      shared.distrust();
-      onError(error);
+      await work();
+    } finally {
+      for (const key of keys) log.end(key);
     }
-    log.note(userId);
   };
+  const forget = async (hashes: string[]) => {
+    if (shared) await during(hashes, () => shared.forget(hashes).catch(onRedisError));
+    else for (const hash of hashes) log.note(hash);
+  };
+  const forgetPeople = async (userIds: string[]) => {
+    if (!shared) for (const userId of userIds) log.note(userId);
+    else
+      await during(userIds, async () => {
+        const hashes = await sessionHashes(database, userIds).catch((error: unknown) => {
+          shared.distrust();
+          throw error;
+        });
+        await forget(hashes);
+      });
+  };
+  const hearPerson = collector(log, forgetPeople, everythingChanged);
   return {
     async sessionEnding({ token, userId, expiresAt }) {
       await rememberBanned(database, tokenHash(token), userId, database.date(expiresAt.getTime()));
     },
-    sessionChanged: (token) => forgetSession(tokenHash(token)),
-    userChanged: forgetUser,
+    sessionChanged: (token) => forget([tokenHash(token)]),
+    userChanged: (userId) => forgetPeople([userId]),
     heard(payload) {
       const name = payload.slice(2);
-      if (payload.startsWith('s:')) forgetSession(name).catch(onError);
-      else if (payload.startsWith('u:')) forgetUser(name).catch(onError);
-      else log.noteAll();
+      if (payload.startsWith('s:')) void forget([name]);
+      else if (!payload.startsWith('u:')) everythingChanged();
+      else hearPerson(name);
     },
+    everythingChanged,
   };
 }
 
-async function sessionHashes(database: Database, userId: string): Promise<string[]> {
+/** Gathers people while a question is under way, so that a change of thousands is a few questions. */
+function collector(
+  log: RevocationLog,
+  forgetPeople: (userIds: string[]) => Promise<void>,
+  everythingChanged: () => void,
+): (userId: string) => void {
+  const waiting = new Set<string>();
+  let running = false;
+  const run = async () => {
+    running = true;
+    while (waiting.size > 0) {
+      const batch = [...waiting];
+      waiting.clear();
+      if (batch.length > MOST_PEOPLE) everythingChanged();
+      else await forgetPeople(batch).catch(() => {});
+      for (const userId of batch) log.end(userId);
+    }
+    running = false;
+  };
+  return (userId) => {
+    if (waiting.has(userId)) return;
+    log.begin(userId);
+    waiting.add(userId);
+    if (!running) void run();
+  };
+}
+
+async function sessionHashes(database: Database, userIds: string[]): Promise<string[]> {
   const sessions = await database.kysely
     .selectFrom('session')
     .select('token')
     // Sessions in which they act as somebody else are theirs, too.
-    .where((where) => where.or([where('userId', '=', userId), where('impersonatedBy', '=', userId)]))
+    .where((where) => where.or([where('userId', 'in', userIds), where('impersonatedBy', 'in', userIds)]))
     .execute();
   return sessions.map((session) => tokenHash(session.token));
 }

@@ -52,7 +52,16 @@ export function createSessions(
     staleIfErrorMs: staleIfError,
   });
   return {
-    lookUp: createLookup({ findCookie, verifyToken, local, shared, readStore, log, health }),
+    lookUp: createLookup({
+      findCookie,
+      verifyToken,
+      local,
+      shared,
+      readStore,
+      log,
+      health,
+      hearsChanges: () => hearing?.complete ?? false,
+    }),
     lookUpInStore: createStoreLookup(credentialReader(cookieName, secrets), readStore, health),
     revocations,
     authCookies: authCookieWriter(secrets),
@@ -62,19 +71,14 @@ export function createSessions(
       findCookie,
       verifyToken,
       secret: secrets[0] ?? '',
+      onExtended: revocations.sessionChanged,
+      isStoreAway: () => health.isAway('store'),
       onError: (err) => health.failed('store', err),
     }),
     /** Begins to hear what others change; ends with the returned close(). */
     listen() {
       const onStateChange = (state: string, err?: unknown) => logger.info({ err }, state);
-      hearing = startHearing({
-        database,
-        connectionString: listenUrl,
-        log,
-        shared,
-        revocations,
-        onStateChange,
-      });
+      hearing = startHearing({ database, connectionString: listenUrl, revocations, onStateChange });
       return hearing;
     },
   };

@@ -24,6 +24,9 @@ const FRESH_SECONDS = 60;
 const MAX_ENTRY_LENGTH = 32 * 1024;
 /** After a failure Redis is left alone for so long: a tier that has to be waited for is no cache. */
 const REST_MS = 1000;
+/** How long a deleted entry's place is kept, so that an answer read before the delete is not written after it. */
+const GONE_SECONDS = 3;
+const GONE = '-';
 
 /**
  * Entries belong to an epoch, a name that is kept in Redis beside them. A delete that failed, or a connection that was
@@ -92,12 +95,12 @@ export function createSharedTier(redis: Redis, secret: string): SharedTier {
     async set(token, session) {
       if (!usable() || epoch === null) return;
       const key = keyOf(tokenHash(token));
-      await ask(() => redis.set(key, seal(session, `${epoch}\n${key}`, sealKey), 'EX', FRESH_SECONDS));
+      await ask(() => redis.set(key, seal(session, `${epoch}\n${key}`, sealKey), 'EX', FRESH_SECONDS, 'NX'));
     },
     async forget(tokenHashes) {
       if (tokenHashes.length === 0) return;
       try {
-        await ask(() => redis.del(...tokenHashes.map(keyOf)));
+        await ask(() => markGone(redis, tokenHashes));
       } catch (error) {
         distrust();
         throw error;
@@ -105,6 +108,15 @@ export function createSharedTier(redis: Redis, secret: string): SharedTier {
     },
     distrust,
   };
+}
+
+async function markGone(redis: Redis, tokenHashes: readonly string[]): Promise<void> {
+  const pipeline = redis.pipeline();
+  for (const hash of tokenHashes) pipeline.set(keyOf(hash), GONE, 'EX', GONE_SECONDS);
+  const results = (await pipeline.exec()) ?? [];
+  const failure = results.find(([error]) => error !== null)?.[0];
+  if (failure || results.length < tokenHashes.length)
+    throw failure ?? new Error('Redis did not carry out every delete');
 }
 
 function keyOf(hash: string): string {

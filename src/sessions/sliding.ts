@@ -16,6 +16,10 @@ export interface SlidingParts {
   readonly verifyToken: VerifyToken;
   /** Signs the new cookie. */
   readonly secret: string;
+  /** What is known of the session is out of date, here and in Redis. */
+  readonly onExtended: (token: string) => Promise<void>;
+  /** While the store is away nothing is extended, and nobody waits for it. */
+  readonly isStoreAway: () => boolean;
   readonly onError: (error: unknown) => void;
 }
 
@@ -26,7 +30,10 @@ export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
     try {
       const found = parts.findCookie(cookieHeader);
       const token = found.kind === 'value' ? parts.verifyToken(found.value) : null;
-      return token !== null && (await extend(parts.database, session)) ? cookieLine(parts, token) : null;
+      if (token === null) return null;
+      const extended = await extend(parts.database, session);
+      await parts.onExtended(token);
+      return extended ? cookieLine(parts, token) : null;
     } catch (error) {
       // The session lives on as it is; the next request tries again.
       parts.onError(error);
@@ -36,7 +43,8 @@ export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
     }
   };
   return (session, cookieHeader) => {
-    if (!isDue(session, Date.now()) || running.has(session.id) || endsWithBrowser(cookieHeader)) return null;
+    if (!isDue(session, Date.now()) || running.has(session.id)) return null;
+    if (endsWithBrowser(cookieHeader) || parts.isStoreAway()) return null;
     return renew(session, cookieHeader);
   };
 }

@@ -6,6 +6,7 @@ export type StoreTier = 'shared' | 'store';
 export interface TierHealth {
   failed(tier: StoreTier, error: unknown): void;
   answered(tier: StoreTier): void;
+  isAway(tier: StoreTier): boolean;
 }
 
 /** What each outage is called, and what the gateway does meanwhile. */
@@ -29,5 +30,6 @@ export function createTierHealth(logger: Pick<Logger, 'warn' | 'info'>): TierHea
     answered(tier) {
       if (away.delete(tier)) logger.info({ state: OUTAGES[tier].state }, `${OUTAGES[tier].state} is over`);
     },
+    isAway: (tier) => away.has(tier),
   };
 }

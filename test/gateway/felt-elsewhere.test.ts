@@ -1,4 +1,4 @@
-// What is changed through one gateway counts at the other with the next request, with Redis between them or without.
+// What is changed through one gateway counts at the other within moments, with Redis between them or without.
 import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -12,6 +12,7 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
 
 const SESSION = 'better-auth.session_token';
+const FELT = { interval: 5, timeout: 2000 };
 
 interface Echo {
   headers: Record<string, string>;
@@ -65,7 +66,7 @@ describe.each(['postgres+redis', 'postgres'] as const)('on %s', (stores) => {
       const replays = [copyOf(client, there), copyOf(client, here)];
       await command(at(here, client), '/api/auth/sign-out');
       for (const replay of replays) {
-        expect(await answer(replay)).toEqual([401, 'session-expired']);
+        await expect.poll(() => answer(replay), FELT).toEqual([401, 'session-expired']);
         expect(await replay.json('/api/auth/get-session')).toBeNull();
       }
     });
@@ -77,8 +78,8 @@ describe.each(['postgres+redis', 'postgres'] as const)('on %s', (stores) => {
       await warm(laptop);
       await warm(phone);
       await command(at(here, laptop), '/api/auth/revoke-other-sessions');
-      expect(await answer(copyOf(phone, there))).toEqual([401, 'session-expired']);
-      expect((await answer(copyOf(laptop, there)))[0]).toBe(200);
+      await expect.poll(() => answer(copyOf(phone, there)), FELT).toEqual([401, 'session-expired']);
+      await expect.poll(async () => (await answer(copyOf(laptop, there)))[0], FELT).toBe(200);
     });
 
     test('a ban, with its reason', async () => {
@@ -100,11 +101,11 @@ describe.each(['postgres+redis', 'postgres'] as const)('on %s', (stores) => {
       const [admin, client] = [await signedIn('monalisa'), await signedIn()];
       const userId = await idOf(client);
       await warm(client);
-      expect(await answer(at(there, client), '/api/admin/x')).toEqual([403, 'role-missing']);
+      await expect.poll(() => answer(at(there, client), '/api/admin/x'), FELT).toEqual([403, 'role-missing']);
       await command(at(here, admin), '/api/auth/admin/set-role', { userId, role: 'admin' });
-      expect((await answer(at(there, client), '/api/admin/x'))[0]).toBe(200);
+      await expect.poll(async () => (await answer(at(there, client), '/api/admin/x'))[0], FELT).toBe(200);
       await command(at(here, admin), '/api/auth/admin/set-role', { userId, role: 'user' });
-      expect(await answer(at(there, client), '/api/admin/x')).toEqual([403, 'role-missing']);
+      await expect.poll(() => answer(at(there, client), '/api/admin/x'), FELT).toEqual([403, 'role-missing']);
     });
 
     test('scopes and token of a new sign-in, for the sessions that are', async () => {
@@ -112,14 +113,18 @@ describe.each(['postgres+redis', 'postgres'] as const)('on %s', (stores) => {
       const { login } = addPerson(one.github);
       const client = await signedIn(login);
       await warm(client);
-      expect(await answer(at(there, client), '/api/workflows/1')).toEqual([403, 'scope-missing']);
+      await expect
+        .poll(() => answer(at(there, client), '/api/workflows/1'), FELT)
+        .toEqual([403, 'scope-missing']);
       const scopes = ['repo', 'workflow', 'user:email'];
       await signInWithToken({ url: here.url, github: one.github }, login, scopes);
-      expect((await answer(at(there, client), '/api/workflows/1'))[0]).toBe(200);
-      expect(await echo(at(there, client))).toMatchObject({
-        'x-gateway-scopes': 'repo,user:email,workflow',
-        'x-forwarded-access-token': expect.stringMatching(/^ghp_/),
-      });
+      await expect.poll(async () => (await answer(at(there, client), '/api/workflows/1'))[0], FELT).toBe(200);
+      await expect
+        .poll(() => echo(at(there, client)), FELT)
+        .toMatchObject({
+          'x-gateway-scopes': 'repo,user:email,workflow',
+          'x-forwarded-access-token': expect.stringMatching(/^ghp_/),
+        });
     });
 
     test('impersonation, which begins here and ends there', async () => {
@@ -128,13 +133,15 @@ describe.each(['postgres+redis', 'postgres'] as const)('on %s', (stores) => {
       const [adminId, userId] = [await idOf(admin), await idOf(client)];
       await command(at(here, admin), '/api/auth/admin/impersonate-user', { userId });
       const impersonated = copyOf(admin, here);
-      expect(await echo(at(there, admin))).toMatchObject({
-        'x-forwarded-user': userId,
-        'x-gateway-impersonated-by': adminId,
-      });
+      await expect
+        .poll(() => echo(at(there, admin)), FELT)
+        .toMatchObject({
+          'x-forwarded-user': userId,
+          'x-gateway-impersonated-by': adminId,
+        });
       await command(at(there, admin), '/api/auth/admin/stop-impersonating');
-      expect(await echo(at(here, admin))).toMatchObject({ 'x-forwarded-user': adminId });
-      expect(await answer(impersonated)).toEqual([401, 'session-expired']);
+      await expect.poll(() => echo(at(here, admin)), FELT).toMatchObject({ 'x-forwarded-user': adminId });
+      await expect.poll(() => answer(impersonated), FELT).toEqual([401, 'session-expired']);
     });
 
     test('the removal of a person', async () => {
@@ -143,7 +150,7 @@ describe.each(['postgres+redis', 'postgres'] as const)('on %s', (stores) => {
       const userId = await idOf(client);
       await warm(client);
       await command(at(here, admin), '/api/auth/admin/remove-user', { userId });
-      expect((await answer(copyOf(client, there)))[0]).toBe(401);
+      await expect.poll(async () => (await answer(copyOf(client, there)))[0], FELT).toBe(401);
     });
   });
 
@@ -186,12 +193,12 @@ describe('where the secret was changed', () => {
       await idOf(client),
     );
     expect(signerOf(client)).toBe('old');
-    expect(await answer(copyOf(client, after))).toEqual([401, 'session-invalid']);
+    await expect.poll(() => answer(copyOf(client, after)), FELT).toEqual([401, 'session-invalid']);
     expect(await at(during, client).json('/api/auth/get-session')).not.toBeNull();
     expect(signerOf(client)).toBe('new');
     // To an upstream that takes no token: the stored one was encrypted under the old secret.
-    expect((await answer(copyOf(client, after), '/plain/x'))[0]).toBe(200);
-    expect(await answer(copyOf(client, after))).toEqual([401, 'reauth-required']);
+    await expect.poll(async () => (await answer(copyOf(client, after), '/plain/x'))[0], FELT).toBe(200);
+    await expect.poll(() => answer(copyOf(client, after)), FELT).toEqual([401, 'reauth-required']);
   });
 
   test('impersonation that began under the old one ends under the new one', async () => {

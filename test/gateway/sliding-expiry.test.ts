@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Client, createClient, post, signInWithToken } from '../support/browser-like.ts';
+import {
+  type Client,
+  createClient,
+  post,
+  signInWithGitHub,
+  signInWithToken,
+} from '../support/browser-like.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { openTestStore, type TestStore } from '../support/store.ts';
 
@@ -43,7 +49,8 @@ describe.each(['postgres+redis', 'sqlite'] as const)('proxied traffic alone, on 
   });
 
   test('does not extend a session in which somebody acts as somebody else', async () => {
-    const admin = await signInWithToken(gateway, 'monalisa');
+    await signInWithGitHub(gateway, 'octocat');
+    const { client: admin } = await signInWithGitHub(gateway, 'monalisa');
     const { users } = await admin.json<{ users: { id: string; name: string }[] }>(
       '/api/auth/admin/list-users',
     );

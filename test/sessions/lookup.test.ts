@@ -40,7 +40,8 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
         queries += 1;
         return readStore(token);
       },
-      health: { failed: (tier) => tierErrors.push(tier), answered: () => {} },
+      health: { failed: (tier) => tierErrors.push(tier), answered: () => {}, isAway: () => false },
+      hearsChanges: () => true,
     });
     // The first question begins an epoch in Redis.
     await shared?.get('any');
@@ -149,7 +150,8 @@ describe('a lookup whose tiers fail', () => {
       log,
       shared: createSharedTier(redis, SECRETS[0]),
       readStore: storeReader(store.database),
-      health: { failed: (tier) => errors.push(tier), answered: () => {} },
+      health: { failed: (tier) => errors.push(tier), answered: () => {}, isAway: () => false },
+      hearsChanges: () => true,
     });
     const token = await store.addSession(await store.addPerson());
     const cookie = `${NAME}=${sign(token, SECRETS[0])}`;

@@ -68,6 +68,13 @@ describe('the shared tier', () => {
     ]);
   });
 
+  test('an answer that was read before a delete is not written after it', async () => {
+    await tier.set('late', sessionOf('late'));
+    await tier.forget([tokenHash('late')]);
+    await tier.set('late', sessionOf('late'));
+    expect(await tier.get('late')).toBeNull();
+  });
+
   test('keeps no token in key or value, and each entry for a minute', async () => {
     const key = await onlyKey('secret-token-of-a-session');
     expect(await dumpRedis(space.url)).not.toContain('secret-token-of-a-session');
@@ -91,12 +98,17 @@ describe('the shared tier', () => {
       `${seal}.`,
       'null',
       '{}',
+      '[]',
+      'x'.repeat(10_000_000),
       '',
     ];
     for (const forgery of forgeries) {
       await redis.set(key, forgery);
       expect(await tier.get('mine'), forgery.slice(0, 60)).toBeNull();
     }
+    await redis.del(key);
+    await redis.rpush(key, entry);
+    expect(await tier.get('mine'), 'a list').toBeNull();
     await redis.set(key, entry);
     expect(await tier.get('mine')).toMatchObject({ id: 'one' });
     await tier.set('other', sessionOf('other'));
@@ -123,8 +135,8 @@ test('Redis that is paused is an error within a fraction of a second, then left 
     expect(await tier.get('t')).toBeUndefined();
     server.resume();
     await expect.poll(() => tier.get('t').catch(() => undefined), { timeout: 5000 }).toBeNull();
-    await tier.set('t', sessionOf('t'));
-    expect(await tier.get('t')).toMatchObject({ id: 't' });
+    await tier.set('u', sessionOf('u'));
+    expect(await tier.get('u')).toMatchObject({ id: 'u' });
   } finally {
     redis.disconnect();
     await server.close();
