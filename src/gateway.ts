@@ -190,11 +190,31 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     lookUp: sessions.lookUp,
     upstreams,
     extend: sessions.extend,
-    identify: (session, upstream, options) => identify(session, upstream, readToken, options),
+    identify: preparedIdentities(readToken),
     trustedOrigins,
     forwarded: readOrigin.forwarded,
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
   });
+}
+
+/** Made once a session in memory and upstream, the decrypted token included; gone with the session. */
+function preparedIdentities(readToken: ReadGitHubToken) {
+  const prepared = new WeakMap<Session, Map<Upstream, string[]>>();
+  return (
+    session: Session,
+    upstream: Upstream,
+    options?: { token: boolean },
+  ): string[] | Promise<string[]> => {
+    const endsAt = session.github?.tokenExpiresAt ?? Number.POSITIVE_INFINITY;
+    const known =
+      endsAt > Date.now() && options === undefined ? prepared.get(session)?.get(upstream) : undefined;
+    if (known) return known;
+    return identify(session, upstream, readToken, options).then((headers) => {
+      if (options === undefined)
+        prepared.set(session, (prepared.get(session) ?? new Map()).set(upstream, headers));
+      return headers;
+    });
+  };
 }
 
 /** @throws {GatewayError} reauth-required when the upstream wants a token that is not to be had */

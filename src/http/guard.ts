@@ -21,7 +21,7 @@ export interface GuardParts {
     session: Session,
     upstream: Upstream,
     options?: { token: boolean },
-  ) => Promise<string[]>;
+  ) => string[] | Promise<string[]>;
   readonly trustedOrigins: ReadonlySet<string>;
   readonly forwarded: (request: FastifyRequest) => Origin;
   /** Where a person grants scopes, and signs in again; `callbackURL` brings them back. */
