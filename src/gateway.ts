@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { type Auth, type AuthParts, createAuth } from './auth/better-auth.ts';
 import { callAuth } from './auth/call.ts';
+import { fallbackCookieIssuer } from './auth/fallback-cookie.ts';
 import { createGitHubClient } from './auth/github.ts';
 import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
 import { signInRecorder } from './auth/people.ts';
@@ -15,8 +16,9 @@ import { configWarnings } from './config/warnings.ts';
 import { type Database, openDatabase, openDatabaseForMigration } from './database/database.ts';
 import { type MigrateOptions, migrate } from './database/migrate.ts';
 import { checkHealth } from './forwarding/health.ts';
+import { preparedIdentities } from './forwarding/identities.ts';
 import { createUpstream, type Upstream } from './forwarding/upstream.ts';
-import { type CheckReadiness, createAdminServer } from './http/admin-server.ts';
+import { type AdminParts, createAdminServer } from './http/admin-server.ts';
 import { registerAuthRoutes } from './http/auth-routes.ts';
 import { registerGuard } from './http/guard.ts';
 import { createLogger } from './http/logging.ts';
@@ -25,15 +27,14 @@ import { registerReservedPaths, signInUrl } from './http/paths.ts';
 import { createServer } from './http/server.ts';
 import { registerSignInPage } from './http/sign-in-page.ts';
 import { registerUserScopes } from './http/user-scopes.ts';
+import { createMetrics } from './metrics.ts';
 import { trustAddresses } from './policy/client-address.ts';
-import { identityHeaders } from './policy/identity.ts';
 import { createRouteTable } from './policy/route.ts';
-import type { Session } from './policy/session.ts';
 import { type ReadinessParts, readiness } from './readiness.ts';
 import { staleCookies } from './sessions/auth-cookies.ts';
 import { openRedis } from './sessions/redis.ts';
 import type { Revocations } from './sessions/revocations.ts';
-import { createSessions, type SessionOptions, type Sessions } from './sessions/sessions.ts';
+import { createSessions, DEGRADED_STATES, type SessionOptions, type Sessions } from './sessions/sessions.ts';
 import { publicSessionHash } from './sessions/token-hash.ts';
 
 export interface GatewayOptions {
@@ -67,7 +68,9 @@ export async function createGateway(
     await database.close();
   });
   const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
-  const sessions = createSessions(sessionOptions(config), database, redis, logger);
+  const metrics = createMetrics({ states: DEGRADED_STATES, localSessions: () => sessions.localSize() });
+  const told = { ...sessionOptions(config), onStateChange: metrics.state };
+  const sessions: Sessions = createSessions(told, database, redis, logger);
   const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
   if (database.kind === 'sqlite') await migrate(database, auth.options);
   const hearing = sessions.listen();
@@ -76,6 +79,7 @@ export async function createGateway(
 
   registerRoutes(app, config, {
     auth,
+    database,
     sessions,
     upstreams,
     redis,
@@ -83,7 +87,7 @@ export async function createGateway(
     readToken: githubTokenReader(cipher),
   });
   const state = { database, redis, listener: () => hearing.state };
-  serveAdmin(app, config, () => readiness({ ...state, onError: () => {} }));
+  serveAdmin(app, config, { metrics, checkReadiness: () => readiness({ ...state, onError: () => {} }) });
   app.addHook('onListen', () => sayWhatIsMissing(state, logger));
   return app;
 }
@@ -107,6 +111,7 @@ function sessionOptions(config: GatewayConfig): SessionOptions {
     publicUrl: config.publicUrl,
     secrets: config.secrets.map((secret) => secret.value),
     staleIfError: config.sessions.staleIfError,
+    cookieFallback: config.sessions.cookieFallback,
     listenUrl: config.databaseDirectUrl ?? config.databaseUrl,
   };
 }
@@ -157,6 +162,7 @@ function openUpstreams(app: FastifyInstance, config: GatewayConfig, logger: Logg
 
 interface RouteParts {
   readonly auth: Auth;
+  readonly database: Database;
   readonly sessions: Sessions;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly redis: Redis | null;
@@ -166,15 +172,18 @@ interface RouteParts {
 
 /** What the main port answers: sign-in and sessions, our own pages, and, for every other path, the routes. */
 function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: RouteParts): void {
-  const { auth, sessions, upstreams, redis, readOrigin, readToken } = parts;
+  const { auth, database, sessions, upstreams, redis, readOrigin, readToken } = parts;
+  const { authCookies } = sessions;
   const { publicUrl } = config;
+  const askAuth = (request: Request) => callAuth(auth.handler, request);
   const trustedOrigins = new Set([publicUrl, ...config.trustedOrigins]);
   app.register(async (scope) => {
     await scope.register(cookie);
     await scope.register(rateLimit, { global: false, redis, nameSpace: 'gateway:rate:' });
     registerAuthRoutes(scope, {
-      callAuth: (request) => callAuth(auth.handler, request),
-      authCookies: sessions.authCookies,
+      callAuth: askAuth,
+      callAuthInTransaction: (request) => callAuth(auth.handler, request, database.inTransaction),
+      authCookies,
       staleCookies,
       lookUpInStore: sessions.lookUpInStore,
       publicUrl,
@@ -189,54 +198,25 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     matchRoute: createRouteTable(config.routes),
     lookUp: sessions.lookUp,
     upstreams,
-    extend: sessions.extend,
-    identify: preparedIdentities(readToken),
+    renew: sessions.renewal(
+      fallbackCookieIssuer({ callAuth: askAuth, authCookies, staleCookies, publicUrl }),
+    ),
+    identify: preparedIdentities({ readToken, sessionHash: publicSessionHash }),
     trustedOrigins,
     forwarded: readOrigin.forwarded,
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
   });
 }
 
-/** Made once a session in memory and upstream, the decrypted token included; gone with the session. */
-function preparedIdentities(readToken: ReadGitHubToken) {
-  const prepared = new WeakMap<Session, Map<Upstream, string[]>>();
-  return (
-    session: Session,
-    upstream: Upstream,
-    options?: { token: boolean },
-  ): string[] | Promise<string[]> => {
-    const endsAt = session.github?.tokenExpiresAt ?? Number.POSITIVE_INFINITY;
-    const known =
-      endsAt > Date.now() && options === undefined ? prepared.get(session)?.get(upstream) : undefined;
-    if (known) return known;
-    return identify(session, upstream, readToken, options).then((headers) => {
-      if (options === undefined)
-        prepared.set(session, (prepared.get(session) ?? new Map()).set(upstream, headers));
-      return headers;
-    });
-  };
-}
-
-/** @throws {GatewayError} reauth-required when the upstream wants a token that is not to be had */
-async function identify(
-  session: Session,
-  { options }: Upstream,
-  readToken: ReadGitHubToken,
-  { token: sendsToken } = { token: true },
-): Promise<string[]> {
-  const headers = identityHeaders(session, options.identity, publicSessionHash(session.id));
-  if (options.githubToken === 'none' || !sendsToken) return headers;
-  const token = await readToken(session);
-  if (options.githubToken === 'bearer') return [...headers, 'Authorization', `Bearer ${token}`];
-  return [...headers, 'X-Forwarded-Access-Token', token];
-}
-
-function serveAdmin(app: FastifyInstance, config: GatewayConfig, check: CheckReadiness): void {
+function serveAdmin(app: FastifyInstance, config: GatewayConfig, parts: AdminParts): void {
   let ending = false;
   app.addHook('preClose', async () => {
     ending = true;
   });
-  const admin = createAdminServer(async () => (ending ? { gateway: 'is ending' } : check()));
+  const admin = createAdminServer({
+    ...parts,
+    checkReadiness: async () => (ending ? { gateway: 'is ending' } : parts.checkReadiness()),
+  });
   app.decorate('admin', admin);
   // Before the main port, and in a hook whose failure ends the start: a busy port must not go unnoticed.
   app.addHook('onReady', async () => {

@@ -18,7 +18,8 @@ const ALLOWED: Record<string, string[]> = {
   http: ['policy', 'forwarding'],
   config: ['policy', 'forwarding', 'auth'],
   readiness: ['database'],
-  gateway: ['policy', 'database', 'forwarding', 'sessions', 'auth', 'http', 'config', 'readiness'],
+  metrics: [],
+  gateway: ['policy', 'database', 'forwarding', 'sessions', 'auth', 'http', 'config', 'readiness', 'metrics'],
   demo: ['gateway', 'config', 'http'],
   main: ['gateway', 'config', 'database', 'demo'],
 };

@@ -2,15 +2,20 @@
 import { watchStore } from '../database/failures.ts';
 import { GatewayError } from '../errors.ts';
 
+/** Runs work on the store so that all of it is done, or nothing. */
+export type InTransaction = <T>(work: () => Promise<T>) => Promise<T>;
+
 /**
+ * @param inTransaction for what changes something: its failure then means that nothing was changed
  * @throws {GatewayError} thrown by one of our endpoints or providers; session-store-unavailable when the store
  *   failed on the way, whatever the answer says; internal-error for a 500
  */
 export async function callAuth(
   handler: (request: Request) => Promise<Response>,
   request: Request,
+  inTransaction: InTransaction = (work) => work(),
 ): Promise<Response> {
-  const { outcome, failure } = await watchStore(() => handler(request));
+  const { outcome, failure } = await watchStore(() => inTransaction(() => handler(request)));
   const error = outcome.status === 'rejected' ? outcome.reason : null;
   if (error instanceof GatewayError) throw error;
   if (failure !== null) throw new GatewayError('session-store-unavailable', { cause: failure });

@@ -5,9 +5,13 @@ import type { TokenCipher } from './token-cipher.ts';
 
 export type ReadGitHubToken = (session: Session) => Promise<string>;
 
-/** The returned function throws a {@link GatewayError} reauth-required: none stored, run out, or not to be opened. */
+/**
+ * The returned function throws a {@link GatewayError}: reauth-required when none is stored, it has run out or is not to be
+ * opened; session-store-unavailable when it is not known.
+ */
 export function githubTokenReader(cipher: TokenCipher): ReadGitHubToken {
   return async ({ github }) => {
+    if (github === undefined) throw new GatewayError('session-store-unavailable');
     const expired = github !== null && github.tokenExpiresAt !== null && github.tokenExpiresAt <= Date.now();
     if (!github?.encryptedToken || expired) throw new GatewayError('reauth-required');
     return cipher.decrypt(github.encryptedToken).catch((cause: unknown) => {

@@ -4,7 +4,7 @@ import type { GatewayConfig } from './load.ts';
 
 /** Sentences for the log, once at start. */
 export function configWarnings(config: GatewayConfig): string[] {
-  return [...addressWarnings(config), ...tokenWarnings(config), ...sessionWarnings(config)];
+  return [...addressWarnings(config), ...tokenWarnings(config)];
 }
 
 function addressWarnings({ publicUrl, production, github }: GatewayConfig): string[] {
@@ -21,13 +21,4 @@ function tokenWarnings({ upstreams }: GatewayConfig): string[] {
   return Object.entries(upstreams)
     .filter(([, { githubToken, targets }]) => githubToken !== 'none' && targets.some(sendsInTheClear))
     .map(([name]) => `upstream ${name} is sent GitHub tokens over plain http (plainHttpToken: allow)`);
-}
-
-const DEFAULT_FALLBACK_MS = 5 * 60_000;
-
-function sessionWarnings({ sessions }: GatewayConfig): string[] {
-  if (sessions.cookieFallback === DEFAULT_FALLBACK_MS) return [];
-  return [
-    'sessions.cookieFallback has no effect yet: while no store answers, sessions not in memory get 503',
-  ];
 }

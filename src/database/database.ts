@@ -9,6 +9,7 @@ import pg from 'pg';
 import { noteStoreError } from './failures.ts';
 import { type FileLock, lockDataFolder, openPrivateFile } from './file-lock.ts';
 import type { StoredDate, Tables } from './tables.ts';
+import { createTransactions, type Transactions } from './transactions.ts';
 
 export interface Database {
   readonly kind: 'postgres' | 'sqlite';
@@ -17,6 +18,10 @@ export interface Database {
   date(millis: number): StoredDate;
   /** Lets one transaction at a time pass for a key, across gateways. Call it inside the transaction. */
   lockInTransaction(transaction: Kysely<Tables>, key: string): Promise<void>;
+  /** All or nothing, in Postgres; see transactions.ts. The embedded file has no connection that could break. */
+  inTransaction<T>(work: () => Promise<T>): Promise<T>;
+  /** For what must not happen before the change is there; also runs when it was taken back. */
+  afterTransaction(work: () => Promise<void>): Promise<void>;
   /** The open file, where the store is one. */
   readonly file: DatabaseSync | null;
   close(): Promise<void>;
@@ -31,6 +36,8 @@ export interface DatabaseOptions {
 const CONNECT_TIMEOUT_MS = 1000;
 const QUERY_TIMEOUT_MS = 1000;
 const CLOSE_TIMEOUT_MS = 2000;
+/** A transaction that nobody goes on with keeps its rows locked; it is ended. */
+const IDLE_IN_TRANSACTION_MS = 10_000;
 
 /** Opens without connecting: a Postgres that is away shows at the first query. */
 export function openDatabase(options: DatabaseOptions): Database {
@@ -39,6 +46,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: QUERY_TIMEOUT_MS,
       statement_timeout: QUERY_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     });
   }
   return openSqlite(options.dataDir);
@@ -84,27 +92,33 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
   // speaks for idle connections, each connection for itself while it is in use.
   pool.on('error', noteStoreError);
   pool.on('connect', (client) => client.on('error', noteStoreError));
+  const transactions = createTransactions(pool);
   return {
     kind: 'postgres',
     file: null,
-    kysely: openKysely(new PostgresDialect({ pool: notingConnectErrors(pool) })),
+    kysely: openKysely(new PostgresDialect({ pool: joiningPool(pool, transactions) })),
     date: (millis) => new Date(millis),
     lockInTransaction: async (transaction, key) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
     },
+    inTransaction: transactions.run,
+    afterTransaction: transactions.afterwards,
     // A server that is stopped takes leave of nobody.
     close: () => Promise.race([pool.end(), setTimeout(CLOSE_TIMEOUT_MS, undefined, { ref: false })]),
   };
 }
 
-function notingConnectErrors(pool: pg.Pool): PostgresPool {
+function joiningPool(pool: pg.Pool, transactions: Transactions): PostgresPool {
   return {
     options: pool.options,
-    connect: () =>
-      pool.connect().catch((error: unknown) => {
+    connect: async () => {
+      try {
+        return transactions.join() ?? (await pool.connect());
+      } catch (error) {
         noteStoreError(error);
         throw error;
-      }),
+      }
+    },
     end: () => pool.end(),
   };
 }
@@ -124,6 +138,8 @@ function openSqlite(dataDir: string): Database {
     date: (millis) => new Date(millis).toISOString(),
     // One process a file, and one transaction at a time within it.
     lockInTransaction: async () => {},
+    inTransaction: (work) => work(),
+    afterTransaction: (work) => work(),
     close: async () => {
       await kysely.destroy();
       lock.release();

@@ -17,8 +17,8 @@ export interface ForwardOptions {
   /** Names and values in turn; see request-headers.ts. */
   readonly headers: string[];
   readonly requestId: string;
-  /** A Set-Cookie line to add to the answer, or null. */
-  readonly ownCookie: string | null;
+  /** Set-Cookie lines to add to the answer. */
+  readonly ownCookies: readonly string[];
 }
 
 /**
@@ -86,10 +86,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // Informational answers are between the upstream and us.
     if (status < 200) return true;
-    const { response, requestId, ownCookie, upstream } = this.#options;
+    const { response, requestId, ownCookies, upstream } = this.#options;
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
     const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
-    response.writeHead(status, buildResponseHeaders({ rawHeaders, requestId, settableCookies, ownCookie }));
+    response.writeHead(status, buildResponseHeaders({ rawHeaders, requestId, settableCookies, ownCookies }));
     // The head goes out at once. Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
     response.write(NOTHING);
     response.on('drain', resume);

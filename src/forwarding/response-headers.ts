@@ -8,8 +8,8 @@ export interface ResponseHeaderParts {
   readonly requestId: string;
   /** Own cookies the upstream may set (setCookies: pass). */
   readonly settableCookies: ReadonlySet<OwnCookie>;
-  /** A cookie of ours to add: one Set-Cookie line, or null. */
-  readonly ownCookie: string | null;
+  /** Cookies of ours to add, as Set-Cookie lines. */
+  readonly ownCookies: readonly string[];
 }
 
 /** A flat list of names and values, in the upstream's order. */
@@ -17,7 +17,7 @@ export function buildResponseHeaders({
   rawHeaders,
   requestId,
   settableCookies,
-  ownCookie,
+  ownCookies,
 }: ResponseHeaderParts): string[] {
   const headers: string[] = [];
   const nominated = nominatedNames(rawHeaders);
@@ -27,11 +27,12 @@ export function buildResponseHeaders({
     if (dropsFromResponse(name) || nominated?.has(name.toLowerCase())) continue;
     if (isSetCookie(name) && isForbiddenCookie(value, settableCookies)) continue;
     if (isReserved(name)) continue;
-    if (ownCookie !== null && ALLOWS_STORING.has(name.toLowerCase())) continue;
+    if (ownCookies.length > 0 && ALLOWS_STORING.has(name.toLowerCase())) continue;
     headers.push(name, value);
   }
   // A session cookie in a shared cache would be everybody's.
-  if (ownCookie !== null) headers.push('Set-Cookie', ownCookie, 'Cache-Control', 'private, no-store');
+  for (const line of ownCookies) headers.push('Set-Cookie', line);
+  if (ownCookies.length > 0) headers.push('Cache-Control', 'private, no-store');
   headers.push('X-Request-Id', requestId);
   return headers;
 }

@@ -4,7 +4,12 @@ import Fastify, { type FastifyInstance } from 'fastify';
 /** The state of what the gateway needs, by name; `ok` or what is wrong, in words without secrets. */
 export type CheckReadiness = () => Promise<Record<string, string>>;
 
-export function createAdminServer(checkReadiness: CheckReadiness): FastifyInstance {
+export interface AdminParts {
+  readonly checkReadiness: CheckReadiness;
+  readonly metrics: { readonly text: () => Promise<string>; readonly contentType: string };
+}
+
+export function createAdminServer({ checkReadiness, metrics }: AdminParts): FastifyInstance {
   const app = Fastify({ logger: false, forceCloseConnections: true });
   app.get('/livez', () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
@@ -12,5 +17,6 @@ export function createAdminServer(checkReadiness: CheckReadiness): FastifyInstan
     const ready = Object.values(checks).every((state) => state === 'ok');
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready', checks });
   });
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   return app;
 }

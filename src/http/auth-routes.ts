@@ -12,6 +12,8 @@ import { patSignInLimit } from './pat-signin-limit.ts';
 export interface AuthRouteParts {
   /** Better Auth, told the truth about failures; see auth/call.ts. Throws a GatewayError. */
   readonly callAuth: (request: Request) => Promise<Response>;
+  /** As callAuth; when it throws, nothing has been changed. */
+  readonly callAuthInTransaction: (request: Request) => Promise<Response>;
   /** Makes a Cookie header fit for Better Auth: see sessions/auth-cookies.ts. */
   readonly authCookies: (header: string) => string | undefined;
   /** Names of cookies to end beside Better Auth's own; see sessions/auth-cookies.ts. */
@@ -49,7 +51,9 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
         if (path !== '/sign-out') refuseImpersonated(request);
       },
       handler: (request, reply) =>
-        path === '/sign-in/social' ? startSignIn(request, reply, parts) : answer(request, reply, parts),
+        path === '/sign-in/social'
+          ? startSignIn(request, reply, parts)
+          : answer(request, reply, endpoint, parts),
     });
   }
 }
@@ -115,9 +119,14 @@ function authHeaders(request: FastifyRequest, { authCookies, publicUrl }: AuthRo
 async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
+  endpoint: Endpoint,
   parts: AuthRouteParts,
 ): Promise<FastifyReply> {
-  return sendResponse(request, reply, await parts.callAuth(authRequest(request, parts)), parts);
+  const { callAuth, callAuthInTransaction } = parts;
+  // Signing in looks after itself: it waits for GitHub in between.
+  const changesSessions = endpoint.session !== 'open' && !isSafeMethod(request.method);
+  const call = changesSessions ? callAuthInTransaction : callAuth;
+  return sendResponse(request, reply, await call(authRequest(request, parts)), parts);
 }
 
 async function sendResponse(

@@ -9,12 +9,12 @@ import { NO_COOKIES, ownCookieName, pairsOf, SESSION_COOKIES } from '../policy/c
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { decide } from '../policy/decide.ts';
 import { type MatchRoute, type Route, upstreamPath } from '../policy/route.ts';
-import type { ExtendSession, LookUpSession, Lookup, Session } from '../policy/session.ts';
+import type { LookUpSession, Lookup, RenewSession, Session } from '../policy/session.ts';
 
 export interface GuardParts {
   readonly matchRoute: MatchRoute;
   readonly lookUp: LookUpSession;
-  readonly extend: ExtendSession;
+  readonly renew: RenewSession;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   /** Headers that announce the person to this upstream, GitHub token included where it asks for it. */
   readonly identify: (
@@ -30,6 +30,7 @@ export interface GuardParts {
 
 // CONNECT asks for a tunnel and TRACE reflects headers: neither is for a gateway.
 const REFUSED_METHODS = ['CONNECT', 'TRACE'];
+const NO_LINES: readonly string[] = [];
 
 /** Registers the route that takes every path the gateway does not answer itself. */
 export function registerGuard(app: FastifyInstance, parts: GuardParts): void {
@@ -51,8 +52,8 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
   const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
-  const ownCookie = session === null ? null : await parts.extend(session, request.headers.cookie);
-  await send(request, reply, { route, upstream, identity, origin: parts.forwarded(request), ownCookie });
+  const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
+  await send(request, reply, { route, upstream, identity, origin: parts.forwarded(request), ownCookies });
   return reply;
 }
 
@@ -127,11 +128,11 @@ interface Dispatch {
   readonly upstream: Upstream;
   readonly identity: readonly string[];
   readonly origin: Origin;
-  readonly ownCookie: string | null;
+  readonly ownCookies: readonly string[];
 }
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
-  const { route, upstream, identity, origin, ownCookie } = dispatch;
+  const { route, upstream, identity, origin, ownCookies } = dispatch;
   const target = upstream.nextTarget();
   if (!target) throw new GatewayError('upstream-unavailable');
   const { record } = request;
@@ -156,7 +157,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     path,
     headers,
     requestId: request.id,
-    ownCookie,
+    ownCookies,
   });
   reply.hijack();
 }

@@ -27,7 +27,8 @@ export function registerUserScopes(app: FastifyInstance, lookUp: LookUpSession):
       now: Date.now(),
     });
     if (!decision.allow) throw new GatewayError(decision.code, { fields: decision.fields });
-    const scopes = decision.session?.github?.scopes;
+    if (decision.session?.github === undefined) throw new GatewayError('session-store-unavailable');
+    const scopes = decision.session.github?.scopes;
     reply.header('cache-control', 'no-store');
     return scopes === null ? { scopes: [], known: false } : { scopes: scopes ?? [] };
   });

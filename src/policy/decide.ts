@@ -56,6 +56,8 @@ function decideFor(session: Session, { access, safeMethod }: Question): Decision
 
 function decideScopes(session: Session, access: Access): Decision | null {
   if (access.scopes.length === 0) return null;
+  // Nobody could be asked: that is no reason to say that something is missing.
+  if (session.github === undefined) return deny('session-store-unavailable');
   const granted = session.github?.scopes;
   if (granted === null)
     return access.unknownScopes === 'allow'

@@ -18,7 +18,8 @@ export interface Session {
   /** Comma-separated when there are several, as Better Auth's admin plugin keeps them. */
   readonly role: string;
   readonly ban: Ban | null;
-  readonly github: GitHubAccount | null;
+  /** Null without one; undefined when it could not be asked for (the JWE cookie does not hold it). */
+  readonly github: GitHubAccount | null | undefined;
 }
 
 /** The person's GitHub account as last seen at a sign-in. */
@@ -40,7 +41,7 @@ export type Lookup =
   | { readonly outcome: 'none'; readonly reason: NoSessionReason; readonly ban?: Ban }
   | { readonly outcome: 'failed'; readonly cause: unknown };
 
-export type Tier = 'local' | 'shared' | 'store';
+export type Tier = 'local' | 'shared' | 'store' | 'cookie';
 
 export type NoSessionReason = 'no-session-cookie' | 'session-invalid' | 'session-expired' | 'user-banned';
 
@@ -55,11 +56,11 @@ export function banFields({ reason, expiresAt }: Ban): {
   return { banReason: reason, banExpires: expiresAt === null ? null : new Date(expiresAt).toISOString() };
 }
 
-/** Extends a session that is used; gives the Set-Cookie line for the client, or null. Never throws. */
-export type ExtendSession = (
+/** Keeps a session alive that is used; gives Set-Cookie lines for the client, null when nothing is due. Never throws. */
+export type RenewSession = (
   session: Session,
   cookieHeader: string | undefined,
-) => null | Promise<string | null>;
+) => null | Promise<readonly string[]>;
 
 /** Is this ban in force? Time is an argument so that the answer can be tested. */
 export function isBanned(ban: Ban | null, now: number): ban is Ban {

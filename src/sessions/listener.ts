@@ -7,6 +7,8 @@ export interface Listener {
   readonly complete: boolean;
   /** Is the connection up? */
   readonly armed: boolean;
+  /** Epoch milliseconds up to which everything was heard for sure, in the present or the latest time of completeness. */
+  readonly heardUntil: number | null;
   close(): Promise<void>;
 }
 
@@ -15,6 +17,8 @@ export interface ListenerOptions {
   readonly channel: string;
   /** Asked on the connection itself, again and again: one row with a boolean `complete`. */
   readonly question: string;
+  /** Awaited before the connection counts as up: what follows from that needs the store. Throws while it cannot be used. */
+  readonly tryStore: () => Promise<void>;
   readonly onChange: (payload: string) => void;
   /** Told when the connection is up, the first time and after every gap, and whenever the answer changes. */
   readonly onArmed: (complete: boolean) => void;
@@ -32,6 +36,7 @@ const PROBE_TIMEOUT_MS = 1000;
 export function startListener(options: ListenerOptions): Listener {
   let armed = false;
   let complete = false;
+  let heardUntil: number | null = null;
   let closed = false;
   let client: pg.Client | null = null;
   let timer: NodeJS.Timeout | undefined;
@@ -42,11 +47,14 @@ export function startListener(options: ListenerOptions): Listener {
   };
 
   /** What a connection says counts only while it is the current one. */
-  const learn = (connection: pg.Client, answer: boolean) => {
+  const learn = async (connection: pg.Client) => {
+    const askedAt = Date.now();
+    const answer = await ask(connection);
     if (closed || client !== connection) return;
     const changed = !armed || answer !== complete;
     armed = true;
     complete = answer;
+    heardUntil = answer ? askedAt : null;
     if (changed) options.onArmed(answer);
     schedule(() => probe(connection), PROBE_EVERY_MS);
   };
@@ -66,7 +74,8 @@ export function startListener(options: ListenerOptions): Listener {
     try {
       await next.connect();
       await next.query(`listen ${options.channel}`);
-      learn(next, await ask(next));
+      await options.tryStore();
+      await learn(next);
     } catch (error) {
       lose(next, error);
     }
@@ -75,7 +84,7 @@ export function startListener(options: ListenerOptions): Listener {
   // A stopped server, or a connection cut without a word, ends no socket: it is asked.
   const probe = async (connection: pg.Client) => {
     try {
-      learn(connection, await ask(connection));
+      await learn(connection);
     } catch (error) {
       lose(connection, error);
     }
@@ -106,6 +115,9 @@ export function startListener(options: ListenerOptions): Listener {
     },
     get complete() {
       return complete;
+    },
+    get heardUntil() {
+      return heardUntil;
     },
     async close() {
       closed = true;

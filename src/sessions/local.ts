@@ -15,8 +15,9 @@ export interface LocalTier {
   /**
    * @param keys what would revoke it; see revocation-log.ts
    * @param since the moment before the question was asked: a revocation in between keeps the answer out
+   * @param age how long ago the store said so, in ms
    */
-  keep(cookieValue: string, keys: readonly string[], answer: Answer, since: Moment): void;
+  keep(cookieValue: string, keys: readonly string[], answer: Answer, since: Moment, age?: number): void;
   readonly size: number;
 }
 
@@ -61,11 +62,11 @@ export function createLocalTier(options: LocalTierOptions): LocalTier {
   return {
     fresh: (cookieValue) => read(cookieValue, freshMs()),
     stale: (cookieValue) => read(cookieValue, staleIfErrorMs),
-    keep(cookieValue, keys, answer, since) {
+    keep(cookieValue, keys, answer, since, age = 0) {
       // A ban's end is nobody's session: what lifts it could not be told from here.
       if (answer.outcome === 'none' && answer.reason === 'user-banned') return;
       if (log.isRevoked(since, keys)) return;
-      entries.set(flat(cookieValue), { answer: asLocal(answer), keys, since, keptAt: clock() });
+      entries.set(flat(cookieValue), { answer: asLocal(answer), keys, since, keptAt: clock() - age });
     },
     get size() {
       return entries.size;

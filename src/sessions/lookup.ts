@@ -1,9 +1,10 @@
-// Who is asking? Down the ladder: this process's memory, the cookie's signature, the shared tier, the store.
+// Who is asking? Down the ladder: this process's memory, the cookie's signature, the shared tier, the store; and, when
+// none of them can be asked, the JWE cookie.
 import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
 import type { FindCookie, ReadCredential, VerifyToken } from './cookie.ts';
 import type { Answer, LocalTier } from './local.ts';
 import type { Moment, RevocationLog } from './revocation-log.ts';
-import type { SharedTier } from './shared.ts';
+import type { SharedEntry, SharedTier } from './shared.ts';
 import type { ReadSession, StoreAnswer } from './store.ts';
 import type { TierHealth } from './tier-health.ts';
 import { tokenHash } from './token-hash.ts';
@@ -15,6 +16,8 @@ export interface LookupParts {
   /** Null without Redis. */
   readonly shared: SharedTier | null;
   readonly readStore: ReadSession;
+  /** What the client's JWE cookie holds, if it may be believed; see fallback-cookie.ts. */
+  readonly readFallback: (cookieHeader: string | undefined, token: string) => Promise<Session | null>;
   readonly log: RevocationLog;
   readonly health: TierHealth;
   /** Is every change heard? Only then is Redis filled: an answer must not outlive what nobody here hears of. */
@@ -23,10 +26,19 @@ export interface LookupParts {
 
 /** Joins the tiers to the one question the rest of the gateway asks. Answers from memory without waiting. */
 export function createLookup(parts: LookupParts): LookUpSession {
-  const { findCookie, verifyToken, local, log } = parts;
+  const { findCookie, verifyToken, local, shared, log, health, readFallback } = parts;
   const askTiers = createTierQuestion(parts);
   // One question in flight per session, however many requests wait for its answer.
   const flights = new Map<string, Flight>();
+  const fallBack = async (
+    lookup: Lookup,
+    cookieHeader: string | undefined,
+    token: string,
+  ): Promise<Lookup> => {
+    if (lookup.outcome !== 'failed' || (shared && !health.isAway('shared'))) return lookup;
+    const session = await readFallback(cookieHeader, token);
+    return session ? { outcome: 'found', session, tier: 'cookie' } : lookup;
+  };
   return (cookieHeader) => {
     const found = findCookie(cookieHeader);
     if (found.kind === 'absent') return { outcome: 'none', reason: 'no-session-cookie' };
@@ -38,10 +50,13 @@ export function createLookup(parts: LookupParts): LookUpSession {
     if (token === null) return { outcome: 'none', reason: 'session-invalid' };
     // Whoever comes after a revocation must not be given an answer that was asked for before it.
     const running = flights.get(token);
-    if (running && running.since === log.now()) return running.answer;
-    const flight: Flight = { since: log.now(), answer: askTiers(found.value, token) };
+    const joined = running?.since === log.now() ? running : null;
+    const flight = joined ?? { since: log.now(), answer: askTiers(found.value, token) };
+    // Each request has a cookie of its own to fall back on.
+    const answer = flight.answer.then((lookup) => fallBack(lookup, cookieHeader, token));
+    if (joined) return answer;
     flights.set(token, flight);
-    return flight.answer.finally(() => {
+    return answer.finally(() => {
       if (flights.get(token) === flight) flights.delete(token);
     });
   };
@@ -76,35 +91,53 @@ function createTierQuestion(parts: LookupParts) {
   const { local, shared, log, health, hearsChanges } = parts;
   const readStore = restingStore(parts.readStore);
 
-  async function ask(cookieValue: string, token: string, hash: string, since: Moment): Promise<Lookup> {
-    const cached = await fromShared(shared, token, health);
+  async function ask(cookieValue: string, token: string, hash: string, since: Moment): Promise<Told> {
     // What changed since the question was asked is not in the answer.
-    if (cached && !log.isRevoked(since, revokingKeys(hash, cached)))
-      return { outcome: 'found', session: cached, tier: 'shared' };
+    const isTrue = (session: Session) => !log.isRevoked(since, revokingKeys(hash, session));
+    const entry = await fromShared(shared, token, health);
+    if (entry?.isFresh && isTrue(entry.session)) return told(entry);
     const lookup = await askStore(token, readStore, health);
-    if (lookup.outcome === 'failed') return local.stale(cookieValue) ?? lookup;
-    if (
-      lookup.outcome === 'found' &&
-      hearsChanges() &&
-      !log.isRevoked(since, revokingKeys(hash, lookup.session))
-    )
-      shared?.set(token, lookup.session).catch((error: unknown) => health.failed('shared', error));
-    return lookup;
+    if (lookup.outcome === 'failed') {
+      const stale = local.stale(cookieValue);
+      if (stale) return { lookup: stale, age: 0 };
+      return entry && isTrue(entry.session) ? told(entry) : { lookup, age: 0 };
+    }
+    if (lookup.outcome === 'found' && hearsChanges() && isTrue(lookup.session))
+      fill(shared, token, lookup.session, health);
+    return { lookup, age: 0 };
   }
 
   return async (cookieValue: string, token: string): Promise<Lookup> => {
     const hash = tokenHash(token);
     for (let round = 1; ; round++) {
       const since = log.now();
-      const lookup = await ask(cookieValue, token, hash, since);
+      const { lookup, age } = await ask(cookieValue, token, hash, since);
       if (lookup.outcome === 'failed' || (lookup.outcome === 'found' && lookup.tier === 'local'))
         return lookup;
       const keys = lookup.outcome === 'found' ? revokingKeys(hash, lookup.session) : [hash];
       if (log.isRevoked(since, keys) && round < MOST_ROUNDS) continue;
-      if (isUsualSpelling(cookieValue)) local.keep(cookieValue, keys, lookup, since);
+      if (isUsualSpelling(cookieValue)) local.keep(cookieValue, keys, lookup, since, age);
       return lookup;
     }
   };
+}
+
+interface Told {
+  readonly lookup: Lookup;
+  /** How long ago the store said so, in ms. */
+  readonly age: number;
+}
+
+function told({ session, age }: SharedEntry): Told {
+  return { lookup: { outcome: 'found', session, tier: 'shared' }, age };
+}
+
+/** Nobody waits for it. */
+function fill(shared: SharedTier | null, token: string, session: Session, health: TierHealth): void {
+  shared?.set(token, session).then(
+    () => health.answered('shared-fill'),
+    (error: unknown) => health.failed('shared-fill', error),
+  );
 }
 
 /** Escapes can be spelled in many ways: only the one that is given out is kept, or one session could fill the memory. */
@@ -142,12 +175,12 @@ async function fromShared(
   shared: SharedTier | null,
   token: string,
   health: TierHealth,
-): Promise<Session | null> {
+): Promise<SharedEntry | null> {
   try {
     if (!shared) return null;
-    const session = await shared.get(token);
-    if (session !== undefined) health.answered('shared');
-    return session ?? null;
+    const entry = await shared.get(token);
+    if (entry !== undefined) health.answered('shared');
+    return entry ?? null;
   } catch (error) {
     health.failed('shared', error);
     return null;

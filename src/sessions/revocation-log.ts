@@ -1,5 +1,5 @@
 // What has been revoked, and when: the memory that keeps an answer asked for before a revocation from being believed
-// after it. Time is a counter of this process, not a clock.
+// after it. Time is a counter of this process, not a clock; only what other processes have dated is held against one.
 
 /** A point in the process's own time. */
 export type Moment = number;
@@ -16,28 +16,38 @@ export interface RevocationLog {
   noteAll(): void;
   /** Was any of the keys noted, or everything, after this moment; or is one being revoked right now? */
   isRevoked(since: Moment, keys: readonly string[]): boolean;
+  /** As isRevoked, for what was learned elsewhere at a time of the clock, in epoch milliseconds. */
+  isRevokedAfter(time: number, keys: readonly string[]): boolean;
+}
+
+interface Note {
+  readonly moment: Moment;
+  /** Epoch milliseconds. */
+  readonly at: number;
 }
 
 const MOST_KEYS = 200_000;
 
 /** @param mostKeys beyond which the log forgets single keys and says "everything" instead */
-export function createRevocationLog(mostKeys = MOST_KEYS): RevocationLog {
+export function createRevocationLog(mostKeys = MOST_KEYS, clock = Date.now): RevocationLog {
   let moment = 0;
-  let all = 0;
-  const noted = new Map<string, Moment>();
+  // What was learned before the process began was never heard of.
+  let all: Note = { moment: 0, at: clock() };
+  const noted = new Map<string, Note>();
   // How many revocations of a key are under way.
   const pending = new Map<string, number>();
   const noteAll = () => {
-    all = ++moment;
+    all = { moment: ++moment, at: clock() };
     noted.clear();
   };
-  const note = (key: string) => {
-    noted.set(key, ++moment);
+  const note = (key: string, at = clock()) => {
+    noted.set(key, { moment: ++moment, at });
     if (noted.size > mostKeys) noteAll();
   };
+  const isPending = (keys: readonly string[]) => pending.size > 0 && keys.some((key) => pending.has(key));
   return {
     now: () => moment,
-    note,
+    note: (key) => note(key),
     begin(key) {
       pending.set(key, (pending.get(key) ?? 0) + 1);
       note(key);
@@ -46,14 +56,19 @@ export function createRevocationLog(mostKeys = MOST_KEYS): RevocationLog {
       const left = (pending.get(key) ?? 1) - 1;
       if (left > 0) pending.set(key, left);
       else pending.delete(key);
-      note(key);
+      // It was revoked when that began; what has been learned since by asking the store is true.
+      note(key, noted.get(key)?.at);
     },
     noteAll,
     isRevoked(since, keys) {
-      if (all > since) return true;
-      for (const key of keys)
-        if ((noted.get(key) ?? 0) > since || (pending.size > 0 && pending.has(key))) return true;
-      return false;
+      if (all.moment > since) return true;
+      for (const key of keys) if ((noted.get(key)?.moment ?? 0) > since) return true;
+      return isPending(keys);
+    },
+    isRevokedAfter(time, keys) {
+      if (all.at >= time) return true;
+      for (const key of keys) if ((noted.get(key)?.at ?? Number.NEGATIVE_INFINITY) >= time) return true;
+      return isPending(keys);
     },
   };
 }

@@ -44,6 +44,11 @@ export function createRevocations(
       for (const key of keys) log.end(key);
     }
   };
+  // Until the change is there, nothing that is read is believed; only then is it time to forget.
+  const onceStored = async (key: string, work: () => Promise<void>) => {
+    log.begin(key);
+    await database.afterTransaction(() => work().finally(() => log.end(key)));
+  };
   const forget = async (hashes: string[]) => {
     if (shared) await during(hashes, () => shared.forget(hashes).catch(onRedisError));
     else for (const hash of hashes) log.note(hash);
@@ -64,8 +69,11 @@ export function createRevocations(
     async sessionEnding({ token, userId, expiresAt }) {
       await rememberBanned(database, tokenHash(token), userId, database.date(expiresAt.getTime()));
     },
-    sessionChanged: (token) => forget([tokenHash(token)]),
-    userChanged: (userId) => forgetPeople([userId]),
+    async sessionChanged(token) {
+      const hash = tokenHash(token);
+      await onceStored(hash, () => forget([hash]));
+    },
+    userChanged: (userId) => onceStored(userId, () => forgetPeople([userId])),
     heard(payload) {
       const name = payload.slice(2);
       if (payload.startsWith('s:')) void forget([name]);

@@ -4,15 +4,17 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/database.ts';
 import { authCookieWriter } from './auth-cookies.ts';
 import { cookieFinder, credentialReader, tokenVerifier } from './cookie.ts';
-import { type Hearing, startHearing } from './hearing.ts';
+import { createFallbackCookie } from './fallback-cookie.ts';
+import { type Hearing, startHearing, UNHEARD } from './hearing.ts';
 import { createLocalTier } from './local.ts';
 import { createLookup, createStoreLookup } from './lookup.ts';
+import { createRenewal } from './renewal.ts';
 import { createRevocationLog } from './revocation-log.ts';
 import { createRevocations } from './revocations.ts';
 import { createSharedTier } from './shared.ts';
 import { createSlidingExpiry } from './sliding.ts';
 import { storeReader } from './store.ts';
-import { createTierHealth } from './tier-health.ts';
+import { createTierHealth, OUTAGE_STATES } from './tier-health.ts';
 
 export interface SessionOptions {
   readonly publicUrl: string;
@@ -20,9 +22,16 @@ export interface SessionOptions {
   readonly secrets: readonly string[];
   /** How long a session in memory is served while no store answers, in ms. */
   readonly staleIfError: number;
+  /** How old a JWE cookie may be to count while no store answers, in ms; 0 for none. */
+  readonly cookieFallback: number;
   /** Where changes are heard; null on the embedded file. */
   readonly listenUrl: string | null;
+  /** Told when a tier goes away or comes back; see tier-health.ts for the states. */
+  readonly onStateChange?: (state: string, isOn: boolean) => void;
 }
+
+/** What the gateway may have to work without. */
+export const DEGRADED_STATES = [...OUTAGE_STATES, UNHEARD];
 
 export type Sessions = ReturnType<typeof createSessions>;
 
@@ -36,13 +45,17 @@ export function createSessions(
   redis: Redis | null,
   logger: Logger,
 ) {
-  const { secrets, staleIfError, listenUrl } = options;
-  const cookieName = sessionCookieName(options.publicUrl);
-  const findCookie = cookieFinder(cookieName);
-  const verifyToken = tokenVerifier(secrets);
+  const { secrets, staleIfError, cookieFallback, listenUrl } = options;
+  const cookiePrefix = `${options.publicUrl.startsWith('https:') ? '__Secure-' : ''}better-auth.`;
+  const cookieName = `${cookiePrefix}session_token`;
+  const readCredential = credentialReader(cookieName, secrets);
+  const findToken = (cookieHeader: string | undefined) => {
+    const credential = readCredential(cookieHeader);
+    return credential.kind === 'token' ? credential.token : null;
+  };
   const readStore = storeReader(database);
-  const shared = redis && createSharedTier(redis, secrets[0] ?? '');
-  const health = createTierHealth(logger);
+  const shared = redis && createSharedTier(redis, { secret: secrets[0] ?? '', staleIfError });
+  const health = createTierHealth(logger, options.onStateChange);
   const log = createRevocationLog();
   const revocations = createRevocations(database, log, shared, (err) => health.failed('shared', err));
   let hearing: Hearing | null = null;
@@ -51,39 +64,51 @@ export function createSessions(
     freshMs: () => (hearing?.complete ? FRESH_MS : FRESH_UNHEARD_MS),
     staleIfErrorMs: staleIfError,
   });
+  const fallback = createFallbackCookie({
+    cookieName: `${cookiePrefix}session_data`,
+    findToken,
+    secrets,
+    mostAge: cookieFallback,
+    log,
+    heardUntil: () => hearing?.until ?? null,
+  });
   return {
     lookUp: createLookup({
-      findCookie,
-      verifyToken,
+      findCookie: cookieFinder(cookieName),
+      verifyToken: tokenVerifier(secrets),
       local,
       shared,
       readStore,
+      readFallback: fallback.read,
       log,
       health,
       hearsChanges: () => hearing?.complete ?? false,
     }),
-    lookUpInStore: createStoreLookup(credentialReader(cookieName, secrets), readStore, health),
+    lookUpInStore: createStoreLookup(readCredential, readStore, health),
     revocations,
     authCookies: authCookieWriter(secrets),
-    extend: createSlidingExpiry({
-      database,
-      cookieName,
-      findCookie,
-      verifyToken,
-      secret: secrets[0] ?? '',
-      onExtended: revocations.sessionChanged,
-      isStoreAway: () => health.isAway('store'),
-      onError: (err) => health.failed('store', err),
-    }),
+    /** @param issueFallback asks Better Auth for the Set-Cookie lines of a fresh JWE cookie */
+    renewal: (issueFallback: (cookieHeader: string) => Promise<readonly string[]>) =>
+      createRenewal({
+        extend: createSlidingExpiry({
+          database,
+          cookieName,
+          findToken,
+          secret: secrets[0] ?? '',
+          onExtended: revocations.sessionChanged,
+          onError: (err) => health.failed('store', err),
+        }),
+        fallback,
+        issueFallback,
+        isStoreAway: () => health.isAway('store'),
+        onError: (err) => logger.warn({ err }, 'a session cookie could not be renewed'),
+      }),
+    localSize: () => local.size,
     /** Begins to hear what others change; ends with the returned close(). */
     listen() {
-      const onStateChange = (state: string, err?: unknown) => logger.info({ err }, state);
-      hearing = startHearing({ database, connectionString: listenUrl, revocations, onStateChange });
+      const { onStateChange } = options;
+      hearing = startHearing({ database, connectionString: listenUrl, revocations, logger, onStateChange });
       return hearing;
     },
   };
-}
-
-function sessionCookieName(publicUrl: string): string {
-  return `${publicUrl.startsWith('https:') ? '__Secure-' : ''}better-auth.session_token`;
 }

@@ -7,8 +7,8 @@ import type { Session } from '../policy/session.ts';
 import { tokenHash } from './token-hash.ts';
 
 export interface SharedTier {
-  /** The cached session; null when there is none; undefined while Redis is left alone. Throws when it fails. */
-  get(token: string): Promise<Session | null | undefined>;
+  /** What is cached; null when there is nothing; undefined while Redis is left alone. Throws when it fails. */
+  get(token: string): Promise<SharedEntry | null | undefined>;
   set(token: string, session: Session): Promise<void>;
   /** @param tokenHashes see token-hash.ts */
   forget(tokenHashes: readonly string[]): Promise<void>;
@@ -16,10 +16,18 @@ export interface SharedTier {
   distrust(): void;
 }
 
-/** Changes with the shape of a session: what an older or newer gateway wrote is a miss. */
-const SHAPE = 1;
+export interface SharedEntry {
+  readonly session: Session;
+  /** Milliseconds since the store was asked. */
+  readonly age: number;
+  /** Does it spare asking the store? If not, it stands in for a store that does not answer. */
+  readonly isFresh: boolean;
+}
+
+/** Changes with the shape of an entry: what an older or newer gateway wrote is a miss. */
+const SHAPE = 2;
 /** How long an entry counts as fresh. */
-const FRESH_SECONDS = 60;
+const FRESH_MS = 60_000;
 /** No honest entry is longer; a longer one is not parsed. */
 const MAX_ENTRY_LENGTH = 32 * 1024;
 /** After a failure Redis is left alone for so long: a tier that has to be waited for is no cache. */
@@ -35,8 +43,15 @@ const GONE = '-';
  */
 const EPOCH_KEY = 'gateway:epoch';
 
-/** @param secret the current auth secret; entries sealed with another one are misses */
-export function createSharedTier(redis: Redis, secret: string): SharedTier {
+export interface SharedTierOptions {
+  /** The current auth secret; entries sealed with another one are misses. */
+  readonly secret: string;
+  /** How long an entry is kept for the time when no store answers, in ms. */
+  readonly staleIfError: number;
+}
+
+export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedTierOptions): SharedTier {
+  const keptSeconds = Math.ceil(Math.max(FRESH_MS, staleIfError) / 1000);
   const sealKey = Buffer.from(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32));
   // Null while the next question must begin a new one. `doubts` tells a question that it was overtaken.
   let epoch: string | null = null;
@@ -90,12 +105,14 @@ export function createSharedTier(redis: Redis, secret: string): SharedTier {
       const [current, entry] = await ask(() => redis.mget(EPOCH_KEY, key));
       if (asked !== doubts) return null;
       epoch = current ?? null;
-      return epoch === null || entry == null ? null : open(entry, `${epoch}\n${key}`, sealKey);
+      const kept = epoch === null || entry == null ? null : open(entry, `${epoch}\n${key}`, sealKey);
+      return kept && asEntry(kept, staleIfError);
     },
     async set(token, session) {
       if (!usable() || epoch === null) return;
       const key = keyOf(tokenHash(token));
-      await ask(() => redis.set(key, seal(session, `${epoch}\n${key}`, sealKey), 'EX', FRESH_SECONDS, 'NX'));
+      const entry = seal({ session, at: Date.now() }, `${epoch}\n${key}`, sealKey);
+      await redis.eval(SET_UNLESS_GONE, 1, key, entry, keptSeconds);
     },
     async forget(tokenHashes) {
       if (tokenHashes.length === 0) return;
@@ -110,6 +127,12 @@ export function createSharedTier(redis: Redis, secret: string): SharedTier {
   };
 }
 
+/** Whoever read the store before a delete must not write after it. */
+const SET_UNLESS_GONE = `
+  if redis.call('get', KEYS[1]) == '${GONE}' then return 0 end
+  redis.call('set', KEYS[1], ARGV[1], 'EX', ARGV[2])
+  return 1`;
+
 async function markGone(redis: Redis, tokenHashes: readonly string[]): Promise<void> {
   const pipeline = redis.pipeline();
   for (const hash of tokenHashes) pipeline.set(keyOf(hash), GONE, 'EX', GONE_SECONDS);
@@ -123,19 +146,32 @@ function keyOf(hash: string): string {
   return `gateway:session:${hash}`;
 }
 
-function seal(session: Session, name: string, sealKey: Buffer): string {
-  const body = JSON.stringify(session);
+/** What stands in Redis: the session, and when the store was asked for it. */
+interface Kept {
+  readonly session: Session;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+function asEntry({ session, at }: Kept, staleIfError: number): SharedEntry | null {
+  // Another gateway's clock may be ahead of this one's.
+  const age = Math.max(0, Date.now() - at);
+  return age > Math.max(FRESH_MS, staleIfError) ? null : { session, age, isFresh: age < FRESH_MS };
+}
+
+function seal(kept: Kept, name: string, sealKey: Buffer): string {
+  const body = JSON.stringify(kept);
   return `${mac(body, name, sealKey)}.${body}`;
 }
 
-function open(entry: string, name: string, sealKey: Buffer): Session | null {
+function open(entry: string, name: string, sealKey: Buffer): Kept | null {
   if (entry.length > MAX_ENTRY_LENGTH) return null;
   const dot = entry.indexOf('.');
   const given = Buffer.from(entry.slice(0, dot));
   const body = entry.slice(dot + 1);
   const expected = Buffer.from(mac(body, name, sealKey));
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return null;
-  return JSON.parse(body) as Session;
+  return JSON.parse(body) as Kept;
 }
 
 function mac(body: string, name: string, sealKey: Buffer): string {

@@ -1,8 +1,8 @@
 // A session that is used does not end: once a day its life is begun anew, by proxied traffic as by any other.
 import type { Database } from '../database/database.ts';
 import { ownCookieName, pairsOf } from '../policy/cookies.ts';
-import type { ExtendSession, Session } from '../policy/session.ts';
-import { type FindCookie, sign, type VerifyToken } from './cookie.ts';
+import type { Session } from '../policy/session.ts';
+import { sign } from './cookie.ts';
 
 /** Seconds a session lives after its last extension. */
 export const EXPIRES_IN_SECONDS = 7 * 24 * 60 * 60;
@@ -12,24 +12,26 @@ export const UPDATE_AGE_SECONDS = 24 * 60 * 60;
 export interface SlidingParts {
   readonly database: Database;
   readonly cookieName: string;
-  readonly findCookie: FindCookie;
-  readonly verifyToken: VerifyToken;
+  readonly findToken: (cookieHeader: string | undefined) => string | null;
   /** Signs the new cookie. */
   readonly secret: string;
   /** What is known of the session is out of date, here and in Redis. */
   readonly onExtended: (token: string) => Promise<void>;
-  /** While the store is away nothing is extended, and nobody waits for it. */
-  readonly isStoreAway: () => boolean;
   readonly onError: (error: unknown) => void;
 }
+
+/** Extends a session that is due; gives the Set-Cookie line for the client, or null. Never throws. */
+export type ExtendSession = (
+  session: Session,
+  cookieHeader: string | undefined,
+) => null | Promise<string | null>;
 
 export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
   const running = new Set<string>();
   const renew = async (session: Session, cookieHeader: string | undefined) => {
     running.add(session.id);
     try {
-      const found = parts.findCookie(cookieHeader);
-      const token = found.kind === 'value' ? parts.verifyToken(found.value) : null;
+      const token = parts.findToken(cookieHeader);
       if (token === null) return null;
       const extended = await extend(parts.database, session);
       await parts.onExtended(token);
@@ -44,7 +46,7 @@ export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
   };
   return (session, cookieHeader) => {
     if (!isDue(session, Date.now()) || running.has(session.id)) return null;
-    if (endsWithBrowser(cookieHeader) || parts.isStoreAway()) return null;
+    if (endsWithBrowser(cookieHeader)) return null;
     return renew(session, cookieHeader);
   };
 }

@@ -10,7 +10,7 @@ function passed(headers: readonly Header[], settableCookies = NO_COOKIES): Heade
     rawHeaders: headers.flat().map((part) => Buffer.from(part, 'latin1')),
     requestId: 'request-1',
     settableCookies,
-    ownCookie: null,
+    ownCookies: [],
   });
   const pairs = flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1]] as Header] : []));
   expect(pairs.filter(([name]) => name.toLowerCase() === 'x-request-id')).toEqual([

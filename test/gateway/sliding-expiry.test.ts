@@ -29,22 +29,22 @@ describe.each(['postgres+redis', 'sqlite'] as const)('proxied traffic alone, on 
     await endsIn(client, 5.9 * DAY);
     const answers = await eventually(async () => {
       const answer = await client.fetch('/api/x');
-      return answer.headers.getSetCookie().length > 0 ? answer : null;
+      return sessionCookies(answer).length > 0 ? answer : null;
     });
-    expect(answers.headers.getSetCookie()).toEqual([
+    expect(sessionCookies(answers)).toEqual([
       expect.stringMatching(
         /^better-auth\.session_token=[^;]+; Max-Age=604800; Path=\/; HttpOnly; SameSite=Lax$/,
       ),
     ]);
     expect(await lifeOf(client)).toBeGreaterThan(6.9 * DAY);
     const again = await Promise.all(Array.from({ length: 10 }, () => client.fetch('/api/x')));
-    expect(again.flatMap((answer) => answer.headers.getSetCookie())).toEqual([]);
+    expect(again.flatMap(sessionCookies)).toEqual([]);
   });
 
   test('leaves a younger session alone', async () => {
     const client = await signInWithToken(gateway, 'hubot');
     const before = await lifeOf(client);
-    expect((await client.fetch('/api/x')).headers.getSetCookie()).toEqual([]);
+    expect(sessionCookies(await client.fetch('/api/x'))).toEqual([]);
     expect(await lifeOf(client)).toBeLessThanOrEqual(before);
   });
 
@@ -59,7 +59,7 @@ describe.each(['postgres+redis', 'sqlite'] as const)('proxied traffic alone, on 
       200,
     );
     const answer = await admin.fetch('/api/x');
-    expect([answer.status, answer.headers.getSetCookie()]).toEqual([200, []]);
+    expect([answer.status, sessionCookies(answer)]).toEqual([200, []]);
     expect(await lifeOf(admin)).toBeLessThan(DAY);
   });
 
@@ -85,6 +85,11 @@ describe.each(['postgres+redis', 'sqlite'] as const)('proxied traffic alone, on 
     return new Date(row?.expiresAt ?? 0).getTime() - Date.now();
   }
 });
+
+/** Beside it, the JWE cookie is renewed in its own time. */
+function sessionCookies(answer: Response): string[] {
+  return answer.headers.getSetCookie().filter((line) => line.startsWith('better-auth.session_token='));
+}
 
 function tokenOf(client: Client): string {
   return decodeURIComponent(client.cookies.get('better-auth.session_token') ?? '').split('.', 1)[0] ?? '';

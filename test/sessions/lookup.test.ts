@@ -27,7 +27,7 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
   beforeAll(async () => {
     store = await openSeededStore(stores);
     redis = store.redisUrl === null ? null : await openRedis(store.redisUrl, () => {});
-    shared = redis && createSharedTier(redis, SECRETS[0]);
+    shared = redis && createSharedTier(redis, { secret: SECRETS[0], staleIfError: 900_000 });
     const readStore = storeReader(store.database);
     log = createRevocationLog();
     lookUp = createLookup({
@@ -36,6 +36,7 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
       local: createLocalTier({ log, freshMs: () => freshMs, staleIfErrorMs: 60_000 }),
       log,
       shared,
+      readFallback: async () => null,
       readStore: (token) => {
         queries += 1;
         return readStore(token);
@@ -148,8 +149,9 @@ describe('a lookup whose tiers fail', () => {
       verifyToken: tokenVerifier(SECRETS),
       local: createLocalTier({ log, freshMs: () => 0, staleIfErrorMs: 60_000 }),
       log,
-      shared: createSharedTier(redis, SECRETS[0]),
+      shared: createSharedTier(redis, { secret: SECRETS[0], staleIfError: 900_000 }),
       readStore: storeReader(store.database),
+      readFallback: async () => null,
       health: { failed: (tier) => errors.push(tier), answered: () => {}, isAway: () => false },
       hearsChanges: () => true,
     });

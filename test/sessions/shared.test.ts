@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Session } from '../../src/policy/session.ts';
 import { openRedis } from '../../src/sessions/redis.ts';
 import { createSharedTier, type SharedTier } from '../../src/sessions/shared.ts';
@@ -7,6 +7,9 @@ import { tokenHash } from '../../src/sessions/token-hash.ts';
 import { askRedis, createRedisSpace, dumpRedis, type RedisSpace, startRedis } from '../support/redis.ts';
 
 const SECRET = 'a-secret-for-tests-0123456789abcdefghij';
+
+const tierOn = (redis: Redis, options = {}) =>
+  createSharedTier(redis, { secret: SECRET, staleIfError: 900_000, ...options });
 
 const sessionOf = (id: string): Session => ({
   id,
@@ -27,7 +30,7 @@ describe('the shared tier', () => {
   beforeAll(async () => {
     space = await createRedisSpace();
     redis = await openRedis(space.url, () => {});
-    tier = createSharedTier(redis, SECRET);
+    tier = tierOn(redis);
   });
   // The first question begins an epoch, and so does the first after a flush.
   beforeEach(async () => {
@@ -52,7 +55,7 @@ describe('the shared tier', () => {
   test('gives back what was set, exactly, and nothing for another token', async () => {
     const session = sessionOf('a');
     await tier.set('token-a', session);
-    expect(await tier.get('token-a')).toEqual(session);
+    expect(await tier.get('token-a')).toEqual({ session, age: expect.any(Number), isFresh: true });
     expect(await tier.get('token-b')).toBeNull();
     expect(await tier.get('')).toBeNull();
   });
@@ -64,7 +67,7 @@ describe('the shared tier', () => {
     expect(await Promise.all(['f1', 'f2', 'f3'].map((token) => tier.get(token)))).toEqual([
       null,
       null,
-      expect.objectContaining({ id: 'f3' }),
+      expect.objectContaining({ session: expect.objectContaining({ id: 'f3' }) }),
     ]);
   });
 
@@ -75,12 +78,27 @@ describe('the shared tier', () => {
     expect(await tier.get('late')).toBeNull();
   });
 
-  test('keeps no token in key or value, and each entry for a minute', async () => {
+  test('keeps no token in key or value, and each entry for as long as it may stand in for the store', async () => {
     const key = await onlyKey('secret-token-of-a-session');
     expect(await dumpRedis(space.url)).not.toContain('secret-token-of-a-session');
     const ttl = Number(await askRedis(space.url, 'TTL', key));
-    expect(ttl).toBeGreaterThan(50);
-    expect(ttl).toBeLessThanOrEqual(60);
+    expect(ttl).toBeGreaterThan(890);
+    expect(ttl).toBeLessThanOrEqual(900);
+  });
+
+  test('an entry is fresh for a minute, then stands in for the store, and is renewed when it is read anew', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      await tier.set('ages', sessionOf('ages'));
+      vi.setSystemTime(Date.now() + 61_000);
+      expect(await tier.get('ages')).toMatchObject({ isFresh: false, age: expect.any(Number) });
+      await tier.set('ages', sessionOf('ages'));
+      expect(await tier.get('ages')).toMatchObject({ isFresh: true });
+      vi.setSystemTime(Date.now() + 901_000);
+      expect(await tier.get('ages')).toBeNull();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('believes no entry it has not sealed for that very key', async () => {
@@ -110,20 +128,20 @@ describe('the shared tier', () => {
     await redis.rpush(key, entry);
     expect(await tier.get('mine'), 'a list').toBeNull();
     await redis.set(key, entry);
-    expect(await tier.get('mine')).toMatchObject({ id: 'one' });
+    expect(await tier.get('mine')).toMatchObject({ session: { id: 'one' } });
     await tier.set('other', sessionOf('other'));
     const keys = await redis.keys('gateway:session:*');
     const otherKey = keys.find((each) => each !== key) ?? '';
     await redis.set(otherKey, entry);
     expect(await tier.get('other')).toBeNull();
-    expect(await createSharedTier(redis, `${SECRET}-another`).get('mine')).toBeNull();
+    expect(await tierOn(redis, { secret: `${SECRET}-another` }).get('mine')).toBeNull();
   });
 });
 
 test('Redis that is paused is an error within a fraction of a second, then left alone, then asked again', async () => {
   const server = await startRedis();
   const redis = await openRedis(server.url, () => {});
-  const tier = createSharedTier(redis, SECRET);
+  const tier = tierOn(redis);
   try {
     await tier.get('t');
     await tier.set('t', sessionOf('t'));
@@ -136,7 +154,7 @@ test('Redis that is paused is an error within a fraction of a second, then left 
     server.resume();
     await expect.poll(() => tier.get('t').catch(() => undefined), { timeout: 5000 }).toBeNull();
     await tier.set('u', sessionOf('u'));
-    expect(await tier.get('u')).toMatchObject({ id: 'u' });
+    expect(await tier.get('u')).toMatchObject({ session: { id: 'u' } });
   } finally {
     redis.disconnect();
     await server.close();
@@ -146,13 +164,13 @@ test('Redis that is paused is an error within a fraction of a second, then left 
 test('after a delete that failed no older entry counts, for any gateway, even if Redis still has it', async () => {
   const server = await startRedis();
   const [mine, theirs] = [await openRedis(server.url, () => {}), await openRedis(server.url, () => {})];
-  const [here, there] = [createSharedTier(mine, SECRET), createSharedTier(theirs, SECRET)];
+  const [here, there] = [tierOn(mine), tierOn(theirs)];
   try {
     await here.get('any');
     await there.get('any');
     await here.get('any');
     await here.set('t', sessionOf('t'));
-    expect(await there.get('t')).toMatchObject({ id: 't' });
+    expect(await there.get('t')).toMatchObject({ session: { id: 't' } });
     const entry = await theirs.get(`gateway:session:${tokenHash('t')}`);
     server.pause();
     await expect(here.forget([tokenHash('t')])).rejects.toThrow();

@@ -19,6 +19,7 @@ export interface PersonRow {
 
 export interface SeededStore {
   readonly database: Database;
+  readonly databaseUrl: string | null;
   readonly redisUrl: string | null;
   readonly rows: TestStore;
   /** @returns the user id */
@@ -39,6 +40,7 @@ export async function openSeededStore(stores: TestGatewayOptions['stores']): Pro
   const now = new Date().toISOString();
   return {
     database,
+    databaseUrl: config.databaseUrl,
     redisUrl: config.redisUrl,
     rows,
     async addPerson({ role = 'user', banned = false, account = {}, profile, ...ban }: PersonRow = {}) {

@@ -1,0 +1,158 @@
+// The last rung: the JWE cookie that Better Auth issues beside the session cookie. It answers for seven days whatever
+// happens to the session, so it counts only while no store can be asked, only when it is young, and only when nothing
+// could have been missed since it was made.
+import { symmetricDecodeJWT } from 'better-auth/crypto';
+import { LRUCache } from 'lru-cache';
+import { pairsOf } from '../policy/cookies.ts';
+import { type Ban, isBanned, type Session } from '../policy/session.ts';
+import type { RevocationLog } from './revocation-log.ts';
+import { tokenHash } from './token-hash.ts';
+
+export interface FallbackCookie {
+  /** The session in the client's cookie, if it may be believed at this moment. */
+  read(cookieHeader: string | undefined, token: string): Promise<Session | null>;
+  /**
+   * Should the client be given a new one, because its own is out of date or soon too old to count? Whoever is told so
+   * makes it: nobody else is told for a while.
+   */
+  claimRenewal(session: Session, cookieHeader: string | undefined): boolean | Promise<boolean>;
+}
+
+export interface FallbackCookieOptions {
+  /** `better-auth.session_data`, with its `__Secure-` prefix where the gateway is served over https. */
+  readonly cookieName: string;
+  readonly findToken: (cookieHeader: string | undefined) => string | null;
+  /** All that may have encrypted it. */
+  readonly secrets: readonly string[];
+  /** How old it may be, in ms; 0 switches it off. */
+  readonly mostAge: number;
+  readonly log: RevocationLog;
+  /** Epoch milliseconds up to which every change was heard, or null when none is heard at all. */
+  readonly heardUntil: () => number | null;
+}
+
+/**
+ * A cookie tells when it was made, not when the store was read for it; and the clocks of gateways differ. What changed
+ * within this time before it was made may not be in it.
+ */
+const UNCERTAIN_MS = 2000;
+const MOST_KNOWN = 100_000;
+/** Better Auth's name for this use of the secret. */
+const SALT = 'better-auth-session';
+
+export function createFallbackCookie(options: FallbackCookieOptions): FallbackCookie {
+  const { cookieName, findToken, secrets, mostAge, log, heardUntil } = options;
+  // When the cookie of a session was made, as far as this process has seen; or is being made.
+  const known = new LRUCache<string, number>({ max: MOST_KNOWN });
+
+  const isOutdated = (madeAt: number, keys: readonly string[]) =>
+    log.isRevokedAfter(madeAt - UNCERTAIN_MS, keys);
+
+  const isOld = (session: Session, madeAt: number) => {
+    const age = Date.now() - madeAt;
+    if (age > mostAge / 2) return true;
+    // Made anew at once, it would be no better.
+    return age > UNCERTAIN_MS && isOutdated(madeAt, [session.userId]);
+  };
+
+  const claimIfOld = async (session: Session, value: string, token: string | null) => {
+    const madeAt = token === null ? undefined : (await decode(value, secrets, token))?.madeAt;
+    if (madeAt === undefined || isOld(session, madeAt)) return true;
+    known.set(session.id, madeAt);
+    return false;
+  };
+
+  return {
+    async read(cookieHeader, token) {
+      const until = heardUntil();
+      const value = mostAge === 0 || until === null ? null : cookieValue(cookieHeader, cookieName);
+      if (value === null || until === null) return null;
+      const payload = await decode(value, secrets, token);
+      if (payload === null) return null;
+      const { session, madeAt } = payload;
+      const now = Date.now();
+      if (madeAt > Math.min(now, until) || now - madeAt > mostAge) return null;
+      // Who acts as somebody else may do so only for as long as they are an administrator: nobody can tell.
+      if (session.impersonatedBy !== null || isBanned(session.ban, now)) return null;
+      return isOutdated(madeAt, [tokenHash(token), session.userId]) ? null : session;
+    },
+    claimRenewal(session, cookieHeader) {
+      if (mostAge === 0) return false;
+      const madeAt = known.get(session.id);
+      if (madeAt !== undefined && !isOld(session, madeAt)) return false;
+      // Whoever does not keep such a cookie is not given one.
+      const value = cookieValue(cookieHeader, cookieName);
+      if (value === null) return false;
+      known.set(session.id, Date.now());
+      return madeAt !== undefined || claimIfOld(session, value, findToken(cookieHeader));
+    },
+  };
+}
+
+/** In one piece, or in numbered ones. */
+function cookieValue(cookieHeader: string | undefined, cookieName: string): string | null {
+  if (!cookieHeader?.includes(cookieName)) return null;
+  const chunks: string[] = [];
+  for (const { name, value } of pairsOf(cookieHeader)) {
+    if (name === cookieName) return value;
+    const index = name.startsWith(`${cookieName}.`) ? name.slice(cookieName.length + 1) : '';
+    if (/^\d{1,2}$/.test(index)) chunks[Number(index)] = value;
+  }
+  return chunks.length === 0 ? null : chunks.join('');
+}
+
+interface Payload {
+  readonly session: Session;
+  /** Epoch milliseconds. */
+  readonly madeAt: number;
+}
+
+/** Null for what none of the secrets has encrypted, and for another session's. */
+async function decode(value: string, secrets: readonly string[], token: string): Promise<Payload | null> {
+  for (const secret of secrets) {
+    const payload = await symmetricDecodeJWT<Partial<Claims>>(value, secret, SALT);
+    if (payload) return payloadOf(payload, token);
+  }
+  return null;
+}
+
+/** What Better Auth writes; dates are ISO text. */
+interface Claims {
+  session: { id: string; token: string; userId: string; expiresAt: string; impersonatedBy?: string | null };
+  user: {
+    id: string;
+    email: string;
+    name: string;
+    role?: string | null;
+    banned?: boolean | null;
+    banReason?: string | null;
+    banExpires?: string | null;
+  };
+  updatedAt: number;
+}
+
+function payloadOf({ session, user, updatedAt }: Partial<Claims>, token: string): Payload | null {
+  if (!session || !user || typeof updatedAt !== 'number') return null;
+  if (session.token !== token || session.userId !== user.id) return null;
+  const expiresAt = Date.parse(session.expiresAt);
+  if (!(expiresAt > Date.now())) return null;
+  return {
+    madeAt: updatedAt,
+    session: {
+      id: session.id,
+      userId: user.id,
+      expiresAt,
+      impersonatedBy: session.impersonatedBy ?? null,
+      email: user.email,
+      name: user.name,
+      role: user.role ?? 'user',
+      ban: banOf(user),
+      github: undefined,
+    },
+  };
+}
+
+function banOf({ banned, banReason, banExpires }: Claims['user']): Ban | null {
+  if (!banned) return null;
+  return { reason: banReason ?? null, expiresAt: banExpires ? Date.parse(banExpires) : null };
+}
