@@ -1,7 +1,7 @@
 // The configuration file as a whole: the parts' own schemas, joined.
 import { isIP } from 'node:net';
 import * as z from 'zod';
-import { duration } from '../duration.ts';
+import { duration, durationSchema } from '../duration.ts';
 import { upstreamSchema } from '../forwarding/upstream-options.ts';
 import { routeSchema } from '../policy/route-options.ts';
 
@@ -57,9 +57,12 @@ export const fileSchema = z
     sessions: z
       .strictObject({
         staleIfError: duration('15m').describe('How long a cached session is served while no store answers.'),
-        cookieFallback: duration('5m').describe(
-          'How old a JWE cookie may be to count while no store answers.',
-        ),
+        cookieFallback: z
+          .union([z.literal('off').transform(() => 0), durationSchema], {
+            error: 'must be off, or a duration such as 500ms, 2s, 5m or 1h',
+          })
+          .prefault('5m')
+          .describe('How old a JWE cookie may be to count while no store answers; or off.'),
       })
       .prefault({}),
     githubTokens: z
