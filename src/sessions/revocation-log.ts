@@ -28,8 +28,18 @@ interface Note {
 
 const MOST_KEYS = 200_000;
 
-/** @param mostKeys beyond which the log forgets single keys and says "everything" instead */
-export function createRevocationLog(mostKeys = MOST_KEYS, clock = Date.now): RevocationLog {
+export interface RevocationLogOptions {
+  /** Beyond which the log forgets single keys and says "everything" instead. */
+  readonly mostKeys?: number;
+  /** Epoch milliseconds. */
+  readonly clock?: () => number;
+  /** Told of every note as it is made. */
+  readonly onNote?: (key: string) => void;
+  readonly onNoteAll?: () => void;
+}
+
+export function createRevocationLog(options: RevocationLogOptions = {}): RevocationLog {
+  const { mostKeys = MOST_KEYS, clock = Date.now, onNote, onNoteAll } = options;
   let moment = 0;
   // What was learned before the process began was never heard of.
   let all: Note = { moment: 0, at: clock() };
@@ -39,10 +49,12 @@ export function createRevocationLog(mostKeys = MOST_KEYS, clock = Date.now): Rev
   const noteAll = () => {
     all = { moment: ++moment, at: clock() };
     noted.clear();
+    onNoteAll?.();
   };
   const note = (key: string, at = clock()) => {
     noted.set(key, { moment: ++moment, at });
     if (noted.size > mostKeys) noteAll();
+    else onNote?.(key);
   };
   const isPending = (keys: readonly string[]) => pending.size > 0 && keys.some((key) => pending.has(key));
   return {

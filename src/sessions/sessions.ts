@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.ts';
+import type { Session } from '../policy/session.ts';
 import { authCookieWriter } from './auth-cookies.ts';
 import { cookieFinder, credentialReader, tokenVerifier } from './cookie.ts';
 import { createFallbackCookie } from './fallback-cookie.ts';
@@ -15,6 +16,8 @@ import { createSharedTier } from './shared.ts';
 import { createSlidingExpiry } from './sliding.ts';
 import { storeReader } from './store.ts';
 import { createTierHealth, OUTAGE_STATES } from './tier-health.ts';
+import { tokenHash } from './token-hash.ts';
+import { createWatchers } from './watchers.ts';
 
 export interface SessionOptions {
   readonly publicUrl: string;
@@ -56,7 +59,8 @@ export function createSessions(
   const readStore = storeReader(database);
   const shared = redis && createSharedTier(redis, { secret: secrets[0] ?? '', staleIfError });
   const health = createTierHealth(logger, options.onStateChange);
-  const log = createRevocationLog();
+  const watchers = createWatchers();
+  const log = createRevocationLog({ onNote: watchers.noted, onNoteAll: watchers.notedAll });
   const revocations = createRevocations(database, log, shared, (err) => health.failed('shared', err));
   let hearing: Hearing | null = null;
   const local = createLocalTier({
@@ -104,6 +108,12 @@ export function createSessions(
         onError: (err) => logger.warn({ err }, 'a session cookie could not be renewed'),
       }),
     localSize: () => local.size,
+    /** Tells when the session may have changed; ends with the returned function. */
+    watch({ userId, impersonatedBy }: Session, cookieHeader: string | undefined, onChange: () => void) {
+      const token = findToken(cookieHeader);
+      const keys = [userId, token && tokenHash(token), impersonatedBy].filter((key) => key !== null);
+      return watchers.watch(keys, onChange);
+    },
     /** Begins to hear what others change; ends with the returned close(). */
     listen() {
       const { onStateChange } = options;

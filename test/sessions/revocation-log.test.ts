@@ -24,7 +24,7 @@ test('"everything" revokes every key, also those never noted', () => {
 });
 
 test('a full log forgets no revocation: it says "everything" instead', () => {
-  const log = createRevocationLog(10);
+  const log = createRevocationLog({ mostKeys: 10 });
   const before = log.now();
   for (let at = 0; at < 11; at++) log.note(`k${at}`);
   expect(log.isRevoked(before, ['k0'])).toBe(true);
