@@ -8,16 +8,22 @@ export interface RenewalParts {
   readonly fallback: FallbackCookie;
   /** Asks the store; gives the Set-Cookie lines of a fresh JWE cookie. */
   readonly issueFallback: (cookieHeader: string) => Promise<readonly string[]>;
+  /** The Set-Cookie line of the session cookie for so many seconds; null without a valid one in the header. */
+  readonly repeatCookie: (cookieHeader: string, maxAge: number) => string | null;
   /** While the store is away nothing is renewed, and nobody waits for it. */
   readonly isStoreAway: () => boolean;
   readonly onError: (error: unknown) => void;
 }
 
 export function createRenewal(parts: RenewalParts): RenewSession {
-  const { extend, fallback, issueFallback, isStoreAway, onError } = parts;
-  const issue = async (cookieHeader: string) => {
+  const { extend, fallback, issueFallback, repeatCookie, isStoreAway, onError } = parts;
+  const issue = async (session: Session, cookieHeader: string) => {
     try {
-      return await issueFallback(cookieHeader);
+      const lines = await issueFallback(cookieHeader);
+      // The session may have been given a longer life by a stream, which cannot tell the browser.
+      const left = Math.floor((session.expiresAt - Date.now()) / 1000);
+      const line = lines.length > 0 ? repeatCookie(cookieHeader, left) : null;
+      return line === null ? lines : [line, ...lines];
     } catch (error) {
       // The client keeps the one it has.
       onError(error);
@@ -25,18 +31,22 @@ export function createRenewal(parts: RenewalParts): RenewSession {
     }
   };
   const renew = async (
+    session: Session,
     cookieHeader: string | undefined,
     extending: Promise<string | null> | null,
     claiming: boolean | Promise<boolean>,
   ) => {
     const extended = await extending;
-    const issued = (await claiming) && cookieHeader !== undefined ? await issue(cookieHeader) : [];
-    return extended === null ? issued : [extended, ...issued];
+    const issued = (await claiming) && cookieHeader !== undefined ? await issue(session, cookieHeader) : [];
+    // The later line counts.
+    return extended === null ? issued : [...issued, extended];
   };
   return (session: Session, cookieHeader) => {
     if (isStoreAway()) return null;
     const extending = extend(session, cookieHeader);
     const claiming = fallback.claimRenewal(session, cookieHeader);
-    return extending === null && claiming === false ? null : renew(cookieHeader, extending, claiming);
+    return extending === null && claiming === false
+      ? null
+      : renew(session, cookieHeader, extending, claiming);
   };
 }

@@ -13,7 +13,7 @@ import { createRenewal } from './renewal.ts';
 import { createRevocationLog } from './revocation-log.ts';
 import { createRevocations } from './revocations.ts';
 import { createSharedTier } from './shared.ts';
-import { createSlidingExpiry } from './sliding.ts';
+import { createSlidingExpiry, sessionCookieLine } from './sliding.ts';
 import { storeReader } from './store.ts';
 import { createTierHealth, OUTAGE_STATES } from './tier-health.ts';
 import { tokenHash } from './token-hash.ts';
@@ -49,6 +49,7 @@ export function createSessions(
   logger: Logger,
 ) {
   const { secrets, staleIfError, cookieFallback, listenUrl } = options;
+  const secret = secrets[0] ?? '';
   const cookiePrefix = `${options.publicUrl.startsWith('https:') ? '__Secure-' : ''}better-auth.`;
   const cookieName = `${cookiePrefix}session_token`;
   const readCredential = credentialReader(cookieName, secrets);
@@ -57,7 +58,7 @@ export function createSessions(
     return credential.kind === 'token' ? credential.token : null;
   };
   const readStore = storeReader(database);
-  const shared = redis && createSharedTier(redis, { secret: secrets[0] ?? '', staleIfError });
+  const shared = redis && createSharedTier(redis, { secret, staleIfError });
   const health = createTierHealth(logger, options.onStateChange);
   const watchers = createWatchers();
   const log = createRevocationLog({ onNote: watchers.noted, onNoteAll: watchers.notedAll });
@@ -76,6 +77,16 @@ export function createSessions(
     log,
     heardUntil: () => hearing?.until ?? null,
   });
+  const isStoreAway = () => health.isAway('store');
+  const extend = createSlidingExpiry({
+    database,
+    cookieName,
+    findToken,
+    secret,
+    onExtended: revocations.sessionChanged,
+    isStoreAway,
+    onError: (err) => health.failed('store', err),
+  });
   return {
     lookUp: createLookup({
       findCookie: cookieFinder(cookieName),
@@ -91,20 +102,19 @@ export function createSessions(
     lookUpInStore: createStoreLookup(readCredential, readStore, health),
     revocations,
     authCookies: authCookieWriter(secrets),
+    /** Gives a session that is used a longer life when it is due. */
+    extend,
     /** @param issueFallback asks Better Auth for the Set-Cookie lines of a fresh JWE cookie */
     renewal: (issueFallback: (cookieHeader: string) => Promise<readonly string[]>) =>
       createRenewal({
-        extend: createSlidingExpiry({
-          database,
-          cookieName,
-          findToken,
-          secret: secrets[0] ?? '',
-          onExtended: revocations.sessionChanged,
-          onError: (err) => health.failed('store', err),
-        }),
+        extend,
         fallback,
         issueFallback,
-        isStoreAway: () => health.isAway('store'),
+        repeatCookie: (cookieHeader, maxAge) => {
+          const token = findToken(cookieHeader);
+          return token && sessionCookieLine({ cookieName, secret }, token, maxAge);
+        },
+        isStoreAway,
         onError: (err) => logger.warn({ err }, 'a session cookie could not be renewed'),
       }),
     localSize: () => local.size,

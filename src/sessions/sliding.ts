@@ -17,6 +17,8 @@ export interface SlidingParts {
   readonly secret: string;
   /** What is known of the session is out of date, here and in Redis. */
   readonly onExtended: (token: string) => Promise<void>;
+  /** While the store is away nothing is extended, and nobody waits for it. */
+  readonly isStoreAway: () => boolean;
   readonly onError: (error: unknown) => void;
 }
 
@@ -35,7 +37,7 @@ export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
       if (token === null) return null;
       const extended = await extend(parts.database, session);
       await parts.onExtended(token);
-      return extended ? cookieLine(parts, token) : null;
+      return extended ? sessionCookieLine(parts, token, EXPIRES_IN_SECONDS) : null;
     } catch (error) {
       // The session lives on as it is; the next request tries again.
       parts.onError(error);
@@ -46,7 +48,7 @@ export function createSlidingExpiry(parts: SlidingParts): ExtendSession {
   };
   return (session, cookieHeader) => {
     if (!isDue(session, Date.now()) || running.has(session.id)) return null;
-    if (endsWithBrowser(cookieHeader)) return null;
+    if (endsWithBrowser(cookieHeader) || parts.isStoreAway()) return null;
     return renew(session, cookieHeader);
   };
 }
@@ -74,8 +76,13 @@ async function extend(database: Database, { id }: Session): Promise<boolean> {
   return result.numUpdatedRows > 0n;
 }
 
-function cookieLine({ cookieName, secret }: SlidingParts, token: string): string {
+/** @param maxAge seconds */
+export function sessionCookieLine(
+  { cookieName, secret }: Pick<SlidingParts, 'cookieName' | 'secret'>,
+  token: string,
+  maxAge: number,
+): string {
   const secure = cookieName.startsWith('__Secure-') ? '; Secure' : '';
-  const attributes = `Max-Age=${EXPIRES_IN_SECONDS}; Path=/; HttpOnly${secure}; SameSite=Lax`;
+  const attributes = `Max-Age=${maxAge}; Path=/; HttpOnly${secure}; SameSite=Lax`;
   return `${cookieName}=${sign(token, secret)}; ${attributes}`;
 }

@@ -86,9 +86,10 @@ describe.each(['postgres+redis', 'sqlite'] as const)('proxied traffic alone, on 
   }
 });
 
-/** Beside it, the JWE cookie is renewed in its own time. */
+/** Of a life begun anew. The JWE cookie is renewed in its own time, and repeats the session cookie for what is left. */
 function sessionCookies(answer: Response): string[] {
-  return answer.headers.getSetCookie().filter((line) => line.startsWith('better-auth.session_token='));
+  const lines = answer.headers.getSetCookie();
+  return lines.filter((line) => /^better-auth\.session_token=[^;]+; Max-Age=604800;/.test(line));
 }
 
 function tokenOf(client: Client): string {
