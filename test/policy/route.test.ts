@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { createRouteTable, type RouteMatch, upstreamPath } from '../../src/policy/route.ts';
+import { upstreamPath } from '../../src/policy/route.ts';
 import {
   patternFault,
   type RouteOptions,
   routeConflicts,
   routeSchema,
 } from '../../src/policy/route-options.ts';
+import { createRouteTable, type RouteMatch } from '../../src/policy/route-table.ts';
 import { targetOf } from './samples.ts';
 
 type WrittenRoute = string | { path: string; [key: string]: unknown };
@@ -16,8 +17,8 @@ function routesOf(written: readonly WrittenRoute[]): RouteOptions[] {
   );
 }
 
-function match(written: readonly WrittenRoute[], url: string, method = 'GET'): RouteMatch {
-  return createRouteTable(routesOf(written))(method, targetOf(url));
+function match(written: readonly WrittenRoute[], url: string, method = 'GET', host = ''): RouteMatch {
+  return createRouteTable(routesOf(written))(method, targetOf(url), host);
 }
 
 /** The pattern that governs the URL; null when none does. */
