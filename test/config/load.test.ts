@@ -340,7 +340,7 @@ describe('a route is refused', () => {
     [
       'with a rewrite beside a prefix',
       '{ path: /x/**, upstream: hub, stripPrefix: /x, rewrite: /y }',
-      '5:60',
+      '5:61',
     ],
     ['with a rewrite that ends in a slash', '{ path: /x/**, upstream: hub, rewrite: /y/ }', '5:44'],
     ['with a rewrite that has dots', '{ path: /x/**, upstream: hub, rewrite: /y/../z }', '5:44'],
