@@ -33,6 +33,8 @@ export interface ForwardOptions {
   readonly path: string;
   readonly limits?: ForwardLimits;
   readonly answer?: ForwardAnswer;
+  /** How the route changed the path. */
+  readonly mount?: { readonly outside: string; readonly inside: string };
   /** Names and values in turn; see request-headers.ts. */
   readonly headers: string[];
   readonly requestId: string;

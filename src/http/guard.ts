@@ -2,7 +2,7 @@
 // refused here. See the walk in ARCHITECTURE.md.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { type ForwardAnswer, forward, hasBody } from '../forwarding/forward.ts';
+import { type ForwardOptions, forward, hasBody } from '../forwarding/forward.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { Upstream } from '../forwarding/upstream.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
@@ -125,7 +125,7 @@ interface Dispatch {
   readonly route: Route;
   readonly upstream: Upstream;
   readonly identity: readonly string[];
-  readonly answer: ForwardAnswer;
+  readonly answer: ForwardOptions['answer'];
   readonly origin: Origin;
   readonly ownCookie: string | null;
 }
@@ -156,6 +156,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     path,
     limits: route.limits,
     answer,
+    mount: route.mount,
     headers,
     requestId: request.id,
     ownCookie,

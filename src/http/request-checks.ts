@@ -1,7 +1,6 @@
-// What every request must be, whoever answers it: one Host, and no target of several readings on a path of ours.
+// What every request must be, whoever answers it: nothing in it has two meanings, unless a route opts in.
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { isWellFormedHost } from '../policy/host.ts';
 import type { AmbiguousReason } from '../policy/target.ts';
 
 /** Where routes may opt in to targets of several readings: the guard's one URL. */
@@ -24,25 +23,23 @@ export function ambiguousPath(reason: AmbiguousReason): GatewayError {
 }
 
 /** Fields of which node:http takes the first, and an upstream perhaps the last. */
-const SINGLE = ['host', 'content-type', 'authorization'];
+const SINGLE = ['content-type', 'authorization'];
 
 /**
  * What is wrong with these fields, in words for the client; null when nothing is.
  *
  * @param rawHeaders names and values in turn
  */
-export function headerFault(rawHeaders: readonly string[]): string | null {
+function headerFault(rawHeaders: readonly string[]): string | null {
   let seen = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     // Cheaper than folding every name of every request.
-    if (name.length !== 4 && name.length !== 12 && name.length !== 13) continue;
+    if (name.length !== 12 && name.length !== 13) continue;
     const single = SINGLE.indexOf(name.toLowerCase());
     if (single === -1) continue;
-    if (seen & (1 << single)) return `The header ${SINGLE[single]} may stand only once.`;
+    if (seen & (1 << single)) return `Send one ${SINGLE[single]} header.`;
     seen |= 1 << single;
-    if (single === 0 && !isWellFormedHost(rawHeaders[at + 1] as string))
-      return 'The header Host must be a host name, with or without a port.';
   }
   return null;
 }

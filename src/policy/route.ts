@@ -31,8 +31,9 @@ export interface Route {
   readonly methods: ReadonlySet<string> | null;
   readonly upstream: string;
   readonly access: Access;
-  /** Null: the path goes on as it came. */
-  readonly rewriting: Rewriting | null;
+  readonly mount: Mount;
+  /** The mount stands for the whole path, not for its beginning. */
+  readonly replacesPath: boolean;
   readonly encodedSlashes: boolean;
   readonly pathParameters: boolean;
   /** Refusals after routing are noted, not carried out. */
@@ -42,10 +43,12 @@ export interface Route {
   readonly limits: RouteLimits | undefined;
 }
 
-/** What stands for the first segments of a path; null: the whole path. */
-interface Rewriting {
-  readonly segments: number | null;
-  readonly prefix: string;
+/** How a route changes the beginning of a path; both are empty where it does not. */
+export interface Mount {
+  /** As clients ask for it. */
+  readonly outside: string;
+  /** As the service is asked for it. */
+  readonly inside: string;
 }
 
 export function compileRoute(options: RouteOptions): Route {
@@ -57,7 +60,8 @@ export function compileRoute(options: RouteOptions): Route {
     methods,
     upstream: options.upstream,
     access: compileAccess(options),
-    rewriting: compileRewriting(options),
+    mount: compileMount(options),
+    replacesPath: options.rewrite !== undefined && literalBeginning(options.path) === options.path,
     encodedSlashes: options.encodedSlashes === 'allow',
     pathParameters: options.pathParameters === 'allow',
     reportOnly: options.reportOnly,
@@ -68,21 +72,31 @@ export function compileRoute(options: RouteOptions): Route {
 }
 
 /** The path the upstream is asked for: the judged one, with another beginning where the route says so. */
-export function upstreamPath({ rewriting }: Route, { path }: Target): string {
-  if (rewriting === null) return path;
-  if (rewriting.segments === null) return rewriting.prefix;
+export function upstreamPath({ mount, replacesPath }: Route, { path }: Target): string {
+  const { outside, inside } = mount;
+  if (replacesPath) return inside || '/';
+  if (outside === '' && inside === '') return path;
   // Counted in segments, not characters: an escaped letter in the prefix is longer than the letter.
   let at = 0;
-  for (let left = rewriting.segments; left > 0; left--) at = nextSlash(path, at + 1);
-  return rewriting.prefix + path.slice(at) || '/';
+  if (outside !== '')
+    for (let left = splitPath(outside).length; left > 0; left--) at = nextSlash(path, at + 1);
+  return inside + path.slice(at) || '/';
 }
 
-function compileRewriting({ path, stripPrefix, rewrite }: RouteOptions): Rewriting | null {
-  if (stripPrefix !== undefined) return { segments: splitPath(stripPrefix).length, prefix: '' };
-  if (rewrite === undefined) return null;
-  const segments = splitPath(path).findIndex((segment) => segment.startsWith('*'));
-  if (segments === -1) return { segments: null, prefix: rewrite };
-  return { segments, prefix: rewrite === '/' ? '' : rewrite };
+function compileMount({ path, stripPrefix, rewrite }: RouteOptions): Mount {
+  if (stripPrefix !== undefined) return { outside: stripPrefix, inside: '' };
+  if (rewrite === undefined) return { outside: '', inside: '' };
+  return { outside: withoutSlash(literalBeginning(path)), inside: withoutSlash(rewrite) };
+}
+
+/** A pattern up to its first `*`. */
+function literalBeginning(pattern: string): string {
+  const at = pattern.indexOf('*');
+  return at === -1 ? pattern : pattern.slice(0, at);
+}
+
+function withoutSlash(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 function compileAccess({ access, impersonation }: RouteOptions): Access {

