@@ -202,6 +202,8 @@ describe('routes may opt in to', () => {
     ['/a;x=1/b', false, true, ['/a;x=1/b', '/a/b', '/a']],
     ['/a%3Bx', false, true, ['/a%3Bx', '/a']],
     ['/a;', false, true, ['/a;', '/a']],
+    ['/a%3bx/b', false, true, ['/a%3bx/b', '/a/b', '/a']],
+    ['/a%3b/b;c/d', false, true, ['/a%3b/b;c/d', '/a%3b/b/d', '/a/b/d', '/a%3b/b', '/a']],
     ['/a;v=1%2f2/c', true, true, ['/a;v=1%2f2/c', '/a/c', '/a', '/a;v=1/2/c', '/a/2/c']],
   ])('%s, which may be read in so many ways', (url, encodedSlash, pathParameter, readings) => {
     const result = parseTarget(`${url}?x=%2f;`);
