@@ -24,12 +24,13 @@ import { registerGuard } from './http/guard.ts';
 import { createLogger } from './http/logging.ts';
 import { originReader, type ReadOrigin } from './http/origin.ts';
 import { registerReservedPaths, signInUrl } from './http/paths.ts';
+import { registerRequestChecks } from './http/request-checks.ts';
 import { createServer } from './http/server.ts';
 import { registerSignInPage } from './http/sign-in-page.ts';
 import { registerUserScopes } from './http/user-scopes.ts';
 import { createMetrics } from './metrics.ts';
 import { trustAddresses } from './policy/client-address.ts';
-import { createRouteTable } from './policy/route.ts';
+import { createRouteTable } from './policy/route-table.ts';
 import { type ReadinessParts, readiness } from './readiness.ts';
 import { staleCookies } from './sessions/auth-cookies.ts';
 import { openRedis } from './sessions/redis.ts';
@@ -63,6 +64,7 @@ export async function createGateway(
       : await openRedis(config.redisUrl, (err) => logger.debug({ err }, 'redis'));
 
   const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin });
+  registerRequestChecks(app);
   app.addHook('onClose', async () => {
     redis?.disconnect();
     await database.close();

@@ -155,6 +155,8 @@ function pathFaults(at: number, route: RouteOptions, file: ConfigFile): Fault[] 
     const message = `must be the beginning of the path ${route.path}, in whole segments`;
     faults.push(routeFault(at, 'stripPrefix', message, file));
   }
+  if (route.stripPrefix && route.rewrite)
+    faults.push(routeFault(at, 'rewrite', 'must not stand beside stripPrefix: it replaces it', file));
   return faults;
 }
 

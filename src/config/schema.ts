@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import * as z from 'zod';
 import { duration, durationSchema } from '../duration.ts';
 import { upstreamSchema } from '../forwarding/upstream-options.ts';
+import { isOrigin } from '../policy/cross-site.ts';
 import { routeSchema } from '../policy/route-options.ts';
 
 const NAME = /^[a-z][a-z0-9-]*$/;
@@ -98,10 +99,4 @@ function isAddressRange(text: string): boolean {
   const bits = isIP(address) === 4 ? 32 : 128;
   if (isIP(address) === 0 || more.length > 0) return false;
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
-}
-
-function isOrigin(text: string): boolean {
-  return (
-    /^https?:\/\//.test(text) && !text.includes('*') && URL.canParse(text) && new URL(text).origin === text
-  );
 }

@@ -4,7 +4,7 @@ import type { GatewayConfig } from './load.ts';
 
 /** Sentences for the log, once at start. */
 export function configWarnings(config: GatewayConfig): string[] {
-  return [...addressWarnings(config), ...tokenWarnings(config)];
+  return [...addressWarnings(config), ...tokenWarnings(config), ...routeWarnings(config)];
 }
 
 function addressWarnings({ publicUrl, production, github }: GatewayConfig): string[] {
@@ -21,4 +21,13 @@ function tokenWarnings({ upstreams }: GatewayConfig): string[] {
   return Object.entries(upstreams)
     .filter(([, { githubToken, targets }]) => githubToken !== 'none' && targets.some(sendsInTheClear))
     .map(([name]) => `upstream ${name} is sent GitHub tokens over plain http (plainHttpToken: allow)`);
+}
+
+function routeWarnings({ routes }: GatewayConfig): string[] {
+  return routes.flatMap(({ path, reportOnly, crossSite, access }) => [
+    ...(reportOnly ? [`route ${path} refuses nobody (reportOnly: true)`] : []),
+    ...(crossSite === 'allow' && access !== 'public'
+      ? [`route ${path} lets any site act as the person signed in (crossSite: allow)`]
+      : []),
+  ]);
 }

@@ -7,6 +7,23 @@ import { RequestBody } from './request-body.ts';
 import { buildResponseHeaders } from './response-headers.ts';
 import type { Upstream, UpstreamTarget } from './upstream.ts';
 
+/** Limits of the route that override the upstream's. */
+export interface ForwardLimits {
+  /** Milliseconds from the request to the first line of the answer. */
+  readonly headersMs?: number;
+  /** Milliseconds of silence within an answer. */
+  readonly idleMs?: number;
+  readonly maxBodyBytes?: number;
+}
+
+/** What the answer's headers depend on beside the upstream. */
+export interface ForwardAnswer {
+  /** Names and values in turn, instead of the upstream's Access-Control-*; null leaves those as they are. */
+  readonly cors: readonly string[] | null;
+  /** The upstream was told who is asking. */
+  readonly authenticated: boolean;
+}
+
 export interface ForwardOptions {
   readonly upstream: Upstream;
   readonly target: UpstreamTarget;
@@ -14,6 +31,10 @@ export interface ForwardOptions {
   readonly response: ServerResponse;
   /** Path and query, exactly as they go on. */
   readonly path: string;
+  readonly limits?: ForwardLimits;
+  readonly answer?: ForwardAnswer;
+  /** How the route changed the path. */
+  readonly mount?: { readonly outside: string; readonly inside: string };
   /** Names and values in turn; see request-headers.ts. */
   readonly headers: string[];
   readonly requestId: string;

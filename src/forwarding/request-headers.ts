@@ -9,6 +9,10 @@ export interface Origin {
   readonly proto: string;
   readonly host: string;
   readonly port: string;
+  /** The socket's peer is a trusted proxy: what it says of the client is believed. */
+  readonly trusted: boolean;
+  /** The Forwarded header (RFC 7239) of a trusted proxy, with that proxy added; null when none came. */
+  readonly forwarded: string | null;
 }
 
 export interface RequestHeaderParts {

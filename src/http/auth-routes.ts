@@ -6,7 +6,7 @@ import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { AUTH_ENDPOINTS, AUTH_PATH, type Endpoint, type SessionUse } from '../policy/own-paths.ts';
 import { banFields, isBanned, type LookUpSession } from '../policy/session.ts';
 import { readSignInStart } from '../policy/sign-in.ts';
-import { originHeaders } from './guard.ts';
+import { originHeaders } from './judge.ts';
 import { patSignInLimit } from './pat-signin-limit.ts';
 
 export interface AuthRouteParts {
@@ -50,10 +50,12 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
         await checkSession(request, endpoint.session, parts.lookUpInStore);
         if (path !== '/sign-out') refuseImpersonated(request);
       },
-      handler: (request, reply) =>
-        path === '/sign-in/social'
+      handler: (request, reply) => {
+        refuseOtherSpelling(request);
+        return path === '/sign-in/social'
           ? startSignIn(request, reply, parts)
-          : answer(request, reply, endpoint, parts),
+          : answer(request, reply, endpoint, parts);
+      },
     });
   }
 }
@@ -92,6 +94,16 @@ function refuseImpersonated({ method, record }: FastifyRequest): void {
   const ends = record.target.matchPath.toLowerCase() === `${AUTH_PATH}/admin/stop-impersonating`;
   if (record.impersonatedBy !== null && !isSafeMethod(method) && !ends)
     throw new GatewayError('impersonation-read-only');
+}
+
+/**
+ * Every endpoint has one spelling: whoever filters or counts by path in front of us sees each request to it. Said last,
+ * so that tries in another spelling are counted all the same.
+ *
+ * @throws {GatewayError} route-not-found
+ */
+function refuseOtherSpelling({ record: { target } }: FastifyRequest): void {
+  if (target.path !== target.matchPath.toLowerCase()) throw new GatewayError('route-not-found');
 }
 
 /** The request for Better Auth: its own cookies, the client's true address, an Origin where scripts send none. */

@@ -2,18 +2,21 @@
 // refused here. See the walk in ARCHITECTURE.md.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { forward, hasBody } from '../forwarding/forward.ts';
+import { type ForwardOptions, forward, hasBody } from '../forwarding/forward.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { Upstream } from '../forwarding/upstream.ts';
-import { NO_COOKIES, ownCookieName, pairsOf, SESSION_COOKIES } from '../policy/cookies.ts';
-import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
-import { decide } from '../policy/decide.ts';
-import { type MatchRoute, type Route, upstreamPath } from '../policy/route.ts';
-import type { LookUpSession, Lookup, RenewSession, Session } from '../policy/session.ts';
+import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
+import { isOwnPath } from '../policy/own-paths.ts';
+import { type Route, upstreamPath } from '../policy/route.ts';
+import type { MatchRoute, RouteMatch } from '../policy/route-table.ts';
+import type { RenewSession, Session } from '../policy/session.ts';
+import type { Target } from '../policy/target.ts';
+import { allowReading, answerPreflight } from './cross-origin.ts';
+import { ask, type JudgeParts, judge, reportRefusal } from './judge.ts';
+import { ambiguousPath, ROUTED } from './request-checks.ts';
 
-export interface GuardParts {
+export interface GuardParts extends JudgeParts {
   readonly matchRoute: MatchRoute;
-  readonly lookUp: LookUpSession;
   readonly renew: RenewSession;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   /** Headers that announce the person to this upstream, GitHub token included where it asks for it. */
@@ -22,10 +25,7 @@ export interface GuardParts {
     upstream: Upstream,
     options?: { token: boolean },
   ) => string[] | Promise<string[]>;
-  readonly trustedOrigins: ReadonlySet<string>;
   readonly forwarded: (request: FastifyRequest) => Origin;
-  /** Where a person grants scopes, and signs in again; `callbackURL` brings them back. */
-  readonly signInUrl: (scopes: readonly string[], back: string) => string;
 }
 
 // CONNECT asks for a tunnel and TRACE reflects headers: neither is for a gateway.
@@ -36,7 +36,7 @@ const NO_LINES: readonly string[] = [];
 export function registerGuard(app: FastifyInstance, parts: GuardParts): void {
   app.route({
     method: app.supportedMethods.filter((method) => !REFUSED_METHODS.includes(method)),
-    url: '/*',
+    url: ROUTED,
     // Before Fastify reads the body: it is the upstream's, whatever type and length it claims.
     onRequest: (request, reply) => guard(request, reply, parts),
     handler: () => {
@@ -46,60 +46,54 @@ export function registerGuard(app: FastifyInstance, parts: GuardParts): void {
 }
 
 async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardParts): Promise<FastifyReply> {
-  const route = findRoute(request, parts.matchRoute);
+  const { target } = request.record;
+  const origin = parts.forwarded(request);
+  if (isOurs(target)) throw new GatewayError('route-not-found');
+  if (answerPreflight(request, reply, (method) => parts.matchRoute(method, target, origin.host)))
+    return reply;
+  const route = routeOf(request, parts.matchRoute(request.method, target, origin.host));
+  const cors = allowReading(request, reply, route);
   const lookup = route.access.kind === 'public' ? null : await ask(request, parts.lookUp);
   const session = judge(request, route, lookup, parts);
+  refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
   const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
   const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
-  await send(request, reply, { route, upstream, identity, origin: parts.forwarded(request), ownCookies });
+  const answer = { cors, authenticated: session !== null };
+  await send(request, reply, { route, upstream, identity, answer, origin, ownCookies });
   return reply;
 }
 
-/** @throws {GatewayError} route-not-found, method-not-allowed */
-function findRoute(request: FastifyRequest, matchRoute: MatchRoute): Route {
-  const match = matchRoute(request.method, request.record.target);
-  if (match.found === 'nothing') throw new GatewayError('route-not-found');
-  if (match.found === 'other-methods')
-    throw new GatewayError('method-not-allowed', { headers: { allow: match.allow.join(', ') } });
-  request.record.route = match.route.name;
-  request.record.upstream = match.route.upstream;
-  return match.route;
+/** Fastify finds our own paths in any case; with a slash at the end, or in escapes it does not decode, it would not. */
+function isOurs({ path, matchPath }: Target): boolean {
+  return (path.endsWith('/') || matchPath !== path) && isOwnPath(matchPath);
 }
 
-async function ask(request: FastifyRequest, lookUp: LookUpSession): Promise<Lookup> {
-  const startedAt = performance.now();
-  const lookup = await lookUp(request.headers.cookie);
-  request.record.lookupMs = performance.now() - startedAt;
-  if (lookup.outcome === 'found') {
-    request.record.tier = lookup.tier;
-    request.record.userId = lookup.session.userId;
-    request.record.impersonatedBy = lookup.session.impersonatedBy;
+/** @throws {GatewayError} ambiguous-path, route-not-found, method-not-allowed */
+function routeOf({ record }: FastifyRequest, match: RouteMatch): Route {
+  switch (match.found) {
+    case 'route':
+      record.route = match.route.name;
+      record.upstream = match.route.upstream;
+      return match.route;
+    case 'ambiguous':
+      throw ambiguousPath(match.reason);
+    case 'other-methods':
+      throw new GatewayError('method-not-allowed', { headers: { allow: match.allow.join(', ') } });
+    default:
+      throw new GatewayError('route-not-found');
   }
-  return lookup;
 }
 
-/** @throws {GatewayError} with the code of the decision */
-function judge(
-  request: FastifyRequest,
-  route: Route,
-  lookup: Lookup | null,
-  parts: GuardParts,
-): Session | null {
-  const { record, method } = request;
-  const safeMethod = isSafeMethod(method);
-  const crossSite =
-    !safeMethod && carriesOwnCookie(request) && isCrossSite(originHeaders(request), parts.trustedOrigins);
-  const decision = decide({ access: route.access, lookup, crossSite, safeMethod, now: Date.now() });
-  record.decision = decision.allow ? 'allow' : 'deny';
-  if (decision.allow) return decision.session;
-  const back = record.target.path + record.target.query;
-  const missing = decision.fields.missingScopes as readonly string[] | undefined;
-  const granted = (decision.fields.grantedScopes as readonly string[] | undefined) ?? [];
-  const links = missing ? { grantUrl: parts.signInUrl([...granted, ...missing], back) } : {};
-  const cause = lookup?.outcome === 'failed' ? lookup.cause : undefined;
-  throw new GatewayError(decision.code, { fields: { ...decision.fields, ...links }, cause });
+/**
+ * A body that says how long it is, is refused before it comes; forward() counts the others.
+ *
+ * @throws {GatewayError} body-too-large
+ */
+function refuseLargeBody({ headers }: FastifyRequest, { limits }: Route): void {
+  if (limits?.maxBodyBytes !== undefined && Number(headers['content-length'] ?? 0) > limits.maxBodyBytes)
+    throw new GatewayError('body-too-large');
 }
 
 /** @throws {GatewayError} reauth-required when the upstream wants a token and there is none to give */
@@ -117,9 +111,14 @@ async function identityFor(
     if (!(error instanceof GatewayError) || error.code !== 'reauth-required') throw error;
     // Where nobody need be signed in, a missing token keeps nobody out.
     if (route.access.kind === 'optional') return parts.identify(session, upstream, { token: false });
-    request.record.decision = 'deny';
     const reauthUrl = parts.signInUrl([], target.path + target.query);
-    throw new GatewayError('reauth-required', { fields: { reauthUrl }, cause: error.cause });
+    const refusal = new GatewayError('reauth-required', { fields: { reauthUrl }, cause: error.cause });
+    if (route.reportOnly) {
+      reportRefusal(request, refusal);
+      return parts.identify(session, upstream, { token: false });
+    }
+    request.record.decision = 'deny';
+    throw refusal;
   }
 }
 
@@ -127,12 +126,13 @@ interface Dispatch {
   readonly route: Route;
   readonly upstream: Upstream;
   readonly identity: readonly string[];
+  readonly answer: ForwardOptions['answer'];
   readonly origin: Origin;
   readonly ownCookies: readonly string[];
 }
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
-  const { route, upstream, identity, origin, ownCookies } = dispatch;
+  const { route, upstream, identity, answer, origin, ownCookies } = dispatch;
   const target = upstream.nextTarget();
   if (!target) throw new GatewayError('upstream-unavailable');
   const { record } = request;
@@ -142,7 +142,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     requestId: request.id,
     host: target.host,
     identity,
-    replacesAuthorization: upstream.options.githubToken === 'bearer' && identity.length > 0,
+    replacesAuthorization: hasAuthorization(identity),
     keptCookies: upstream.options.cookies === 'pass' ? SESSION_COOKIES : NO_COOKIES,
     hasBody: hasBody(request.raw),
   });
@@ -155,6 +155,9 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     request: request.raw,
     response: reply.raw,
     path,
+    limits: route.limits,
+    answer,
+    mount: route.mount,
     headers,
     requestId: request.id,
     ownCookies,
@@ -162,12 +165,8 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
   reply.hijack();
 }
 
-function carriesOwnCookie(request: FastifyRequest): boolean {
-  const { cookie } = request.headers;
-  return cookie !== undefined && pairsOf(cookie).some(({ name }) => ownCookieName(name) !== null);
-}
-
-export function originHeaders(request: FastifyRequest) {
-  const site = request.headers['sec-fetch-site'];
-  return { origin: request.headers.origin, secFetchSite: Array.isArray(site) ? site[0] : site };
+/** Only a token replaces the client's: who is announced without one keeps their own. */
+function hasAuthorization(identity: readonly string[]): boolean {
+  for (let at = 0; at < identity.length; at += 2) if (identity[at] === 'Authorization') return true;
+  return false;
 }

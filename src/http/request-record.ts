@@ -10,8 +10,9 @@ export interface RequestRecord {
   readonly startedAt: number;
   route: string | null;
   upstream: string | null;
-  decision: 'allow' | 'deny' | null;
-  /** Code of the refusal or failure. */
+  /** `report`: it would be `deny`, but the route only reports refusals. */
+  decision: 'allow' | 'deny' | 'report' | null;
+  /** Code of the refusal or failure, or of what would have been one. */
   reason: string | null;
   tier: Tier | null;
   userId: string | null;

@@ -24,3 +24,10 @@ export function isCrossSite(from: RequestOrigin, trustedOrigins: ReadonlySet<str
   if (from.secFetchSite === 'same-origin' || from.secFetchSite === 'none') return false;
   return from.origin === undefined || !trustedOrigins.has(from.origin);
 }
+
+/** Is this an origin just as browsers write it in the Origin header? `null` is none. */
+export function isOrigin(text: string): boolean {
+  return (
+    /^https?:\/\//.test(text) && !text.includes('*') && URL.canParse(text) && new URL(text).origin === text
+  );
+}

@@ -37,12 +37,21 @@ export function decide(question: Question): Decision {
   if (access.kind === 'public') return question.crossSite ? deny('cross-site-request') : pass(null);
   if (lookup?.outcome === 'failed') return deny('session-store-unavailable');
   const ban = banOf(lookup, now);
-  const live = lookup?.outcome === 'found' && !ban && lookup.session.expiresAt > now ? lookup.session : null;
+  const live = liveSession(lookup, now);
   if (live) return question.crossSite ? deny('cross-site-request') : decideFor(live, question);
   if (access.kind === 'optional') return question.crossSite ? deny('cross-site-request') : pass(null);
   if (ban) return deny('user-banned', banFields(ban));
   if (lookup?.outcome === 'none' && lookup.reason !== 'user-banned') return deny(lookup.reason);
   return deny('session-expired');
+}
+
+/**
+ * The session of a person who is signed in and not banned, whatever else speaks against them: who is announced where
+ * refusals are only reported.
+ */
+export function liveSession(lookup: Lookup | null, now: number): Session | null {
+  if (lookup?.outcome !== 'found' || isBanned(lookup.session.ban, now)) return null;
+  return lookup.session.expiresAt > now ? lookup.session : null;
 }
 
 function decideFor(session: Session, { access, safeMethod }: Question): Decision {

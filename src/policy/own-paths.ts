@@ -46,8 +46,16 @@ const OWN = [
   ...Object.keys(AUTH_ENDPOINTS).map((path) => `${AUTH_PATH}${path}`),
 ];
 
-/** Could no request ever reach a route with this pattern? */
-export function isOwnPath(pattern: string): boolean {
-  const path = pattern.toLowerCase();
+/**
+ * Is this path ours, in whatever case and with or without a slash at its end? No request to it reaches a route.
+ *
+ * @param path a pattern, or a path with its escapes decoded
+ */
+export function isOwnPath(path: string): boolean {
+  const folded = path.toLowerCase();
+  return isListed(folded) || (folded.endsWith('/') && isListed(folded.slice(0, -1)));
+}
+
+function isListed(path: string): boolean {
   return OWN.some((own) => (own.endsWith('/*') ? path.startsWith(own.slice(0, -1)) : path === own));
 }

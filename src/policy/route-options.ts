@@ -1,5 +1,10 @@
 // The settings of a route, declared once, and what is wrong with a list of them. Pure.
 import * as z from 'zod';
+import { durationSchema } from '../duration.ts';
+import { sizeSchema } from '../size.ts';
+import { corsSchema } from './cors.ts';
+import { hostPatternSchema } from './host.ts';
+import { METHODS, withHead } from './methods.ts';
 
 const SCOPE = /^[a-z][a-z0-9_:-]*$/;
 
@@ -31,7 +36,7 @@ export const accessSchema = z
   ])
   .describe('Who may pass: public, optional, session, or { scopes, roles, unknownScopes }.');
 
-export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
+const PREFIX = /^(\/[A-Za-z0-9\-._~!$&'()+,=:@]+)+$/;
 
 export const routeSchema = z.strictObject({
   path: z
@@ -50,17 +55,53 @@ export const routeSchema = z.strictObject({
   access: accessSchema.default('session'),
   stripPrefix: z
     .string()
-    .regex(
-      /^(\/[A-Za-z0-9\-._~!$&'()+,=:@]+)+$/,
-      'must be a path such as /github, without a slash at the end',
-    )
+    .regex(PREFIX, 'must be a path such as /github, without a slash at the end')
     .optional()
     .describe('Leading segments removed before the path is sent on.'),
+  rewrite: z
+    .string()
+    .refine(isPlainPath, 'must be a path such as /v2/items, or /, without dot segments')
+    .optional()
+    .describe('What is sent on instead of the path up to its first `*`, or of all of a path without one.'),
   impersonation: z
     .enum(['read-only', 'full'])
     .default('read-only')
     .describe('What an administrator who acts as somebody else may do: read, or everything.'),
   caseSensitive: z.boolean().default(false).describe('Match letters exactly instead of ignoring ASCII case.'),
+  hosts: z
+    .array(hostPatternSchema)
+    .min(1)
+    .optional()
+    .describe(
+      'Host names the route serves, before the routes of any host; `*.` stands for one or more labels.',
+    ),
+  encodedSlashes: z
+    .enum(['refuse', 'allow'])
+    .default('refuse')
+    .describe('allow: `%2f` may stand in the path, if the route is the same once it is decoded.'),
+  pathParameters: z
+    .enum(['refuse', 'allow'])
+    .default('refuse')
+    .describe('allow: `;` may stand in the path, if the route is the same without what follows it.'),
+  crossSite: z
+    .enum(['refuse', 'allow'])
+    .default('refuse')
+    .describe(
+      'allow: other sites may send unsafe requests with our cookies, as webhooks do that are signed.',
+    ),
+  cors: corsSchema.optional().describe('Pages of other origins that may read the answers.'),
+  reportOnly: z
+    .boolean()
+    .default(false)
+    .describe('true: what would be refused for its sender passes, and is logged with the reason.'),
+  maxBodySize: sizeSchema.optional().describe('Largest body of a request; unlimited when absent.'),
+  timeouts: z
+    .strictObject({
+      headers: durationSchema.optional().describe('Time from the request to the first line of the answer.'),
+      idle: durationSchema.optional().describe('Longest silence within an answer.'),
+    })
+    .optional()
+    .describe('Override the timeouts of the upstream.'),
 });
 
 export type RouteOptions = z.output<typeof routeSchema>;
@@ -94,12 +135,25 @@ export function patternFault(pattern: string): string | null {
   return null;
 }
 
+/** Sent on in front of what is left of a path: without a dot or empty segment the whole stays canonical. */
+function isPlainPath(path: string): boolean {
+  if (path === '/') return true;
+  return PREFIX.test(path) && !splitPath(path).some((segment) => segment === '.' || segment === '..');
+}
+
 function sameRequests(a: RouteOptions, b: RouteOptions): boolean {
+  if (!haveCommonHost(a, b)) return false;
   if (comparable(a) !== comparable(b)) return false;
   if (a.caseSensitive && b.caseSensitive && withoutSlash(a.path) !== withoutSlash(b.path)) return false;
   if (!a.methods || !b.methods) return !a.methods && !b.methods;
   const ofA = withHead(a.methods);
   return withHead(b.methods).some((method) => ofA.includes(method));
+}
+
+/** Routes of a host and routes of any stand beside each other, and so do a name and a `*.` that covers it. */
+function haveCommonHost({ hosts: a }: RouteOptions, { hosts: b }: RouteOptions): boolean {
+  if (!a || !b) return a === b;
+  return a.some((host) => b.includes(host));
 }
 
 function comparable(route: RouteOptions): string {
@@ -108,11 +162,6 @@ function comparable(route: RouteOptions): string {
 
 function withoutSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
-}
-
-/** GET includes HEAD. */
-export function withHead(methods: readonly string[]): string[] {
-  return methods.includes('GET') ? [...methods, 'HEAD'] : [...methods];
 }
 
 /** The segments of a path or pattern. */

@@ -1,6 +1,7 @@
-// Which rule governs this request? The most specific path wins, wherever it stands in the file.
-// Pure: a table is built once and asked per request.
-import { type RouteOptions, splitPath, withHead } from './route-options.ts';
+// A route as it is asked for with every request, and the path its upstream is asked for. Pure.
+import { type CorsPolicy, compileCors } from './cors.ts';
+import { withHead } from './methods.ts';
+import { type RouteOptions, splitPath } from './route-options.ts';
 import type { Target } from './target.ts';
 
 /** Access in the one form that decide() reads. */
@@ -13,61 +14,89 @@ export interface Access {
   readonly impersonatorWrites: boolean;
 }
 
+/** Limits of a route that override its upstream's; absent: the upstream's, or none. */
+export interface RouteLimits {
+  /** In milliseconds. */
+  readonly headersMs?: number;
+  /** In milliseconds. */
+  readonly idleMs?: number;
+  readonly maxBodyBytes?: number;
+}
+
 export interface Route {
-  /** The pattern; names the route in logs and metrics. */
+  /** Names the route in logs and metrics: the pattern, its hosts before it. */
   readonly name: string;
+  readonly pattern: string;
+  readonly caseSensitive: boolean;
   readonly methods: ReadonlySet<string> | null;
   readonly upstream: string;
   readonly access: Access;
-  readonly stripPrefix: string;
-  readonly caseSensitive: boolean;
+  readonly mount: Mount;
+  /** The mount stands for the whole path, not for its beginning. */
+  readonly replacesPath: boolean;
+  readonly encodedSlashes: boolean;
+  readonly pathParameters: boolean;
+  /** Refusals after routing are noted, not carried out. */
+  readonly reportOnly: boolean;
+  readonly refusesCrossSite: boolean;
+  readonly cors: CorsPolicy | null;
+  readonly limits: RouteLimits | undefined;
 }
 
-export type RouteMatch =
-  | { found: 'route'; route: Route }
-  | { found: 'other-methods'; allow: string[] }
-  | { found: 'nothing' };
-
-export type MatchRoute = (method: string, target: Target) => RouteMatch;
-
-interface Node {
-  readonly literals: Map<string, Node>;
-  any: Node | null;
-  routes: Route[];
-  rest: Route[];
+/** How a route changes the beginning of a path; both are empty where it does not. */
+export interface Mount {
+  /** As clients ask for it. */
+  readonly outside: string;
+  /** As the service is asked for it. */
+  readonly inside: string;
 }
 
-/** @throws nothing: conflicts are found by {@link routeConflicts} when the configuration is read */
-export function createRouteTable(options: readonly RouteOptions[]): MatchRoute {
-  const routes = options.map(compileRoute);
-  const folded = buildTree(routes.filter((route) => !route.caseSensitive));
-  const exact = buildTree(routes.filter((route) => route.caseSensitive));
-  return (method, target) => {
-    const byFoldedPath = mostSpecific(folded, splitPath(target.matchPath.toLowerCase()));
-    const byExactPath = exact && mostSpecific(exact, splitPath(target.matchPath));
-    return pickMethod(method, moreSpecific(byExactPath, byFoldedPath));
-  };
-}
-
-/** The path the upstream is asked for: the judged one, less the route's prefix. */
-export function upstreamPath(route: Route, target: Target): string {
-  if (route.stripPrefix === '') return target.path;
-  // Counted in segments, not characters: an escaped letter in the prefix is longer than the letter.
-  let at = 0;
-  for (let left = route.stripPrefix.split('/').length - 1; left > 0; left--)
-    at = nextSlash(target.path, at + 1);
-  return target.path.slice(at) || '/';
-}
-
-function compileRoute(options: RouteOptions): Route {
+export function compileRoute(options: RouteOptions): Route {
+  const methods = options.methods ? new Set(withHead(options.methods)) : null;
   return {
-    name: options.path,
-    methods: options.methods ? new Set(withHead(options.methods)) : null,
+    name: options.hosts ? `${options.hosts.join(',')}${options.path}` : options.path,
+    pattern: options.path,
+    caseSensitive: options.caseSensitive,
+    methods,
     upstream: options.upstream,
     access: compileAccess(options),
-    stripPrefix: options.stripPrefix ?? '',
-    caseSensitive: options.caseSensitive,
+    mount: compileMount(options),
+    replacesPath: options.rewrite !== undefined && literalBeginning(options.path) === options.path,
+    encodedSlashes: options.encodedSlashes === 'allow',
+    pathParameters: options.pathParameters === 'allow',
+    reportOnly: options.reportOnly,
+    refusesCrossSite: options.crossSite === 'refuse',
+    cors: options.cors ? compileCors(options.cors, methods) : null,
+    limits: compileLimits(options),
   };
+}
+
+/** The path the upstream is asked for: the judged one, with another beginning where the route says so. */
+export function upstreamPath({ mount, replacesPath }: Route, { path }: Target): string {
+  const { outside, inside } = mount;
+  if (replacesPath) return inside || '/';
+  if (outside === '' && inside === '') return path;
+  // Counted in segments, not characters: an escaped letter in the prefix is longer than the letter.
+  let at = 0;
+  if (outside !== '')
+    for (let left = splitPath(outside).length; left > 0; left--) at = nextSlash(path, at + 1);
+  return inside + path.slice(at) || '/';
+}
+
+function compileMount({ path, stripPrefix, rewrite }: RouteOptions): Mount {
+  if (stripPrefix !== undefined) return { outside: stripPrefix, inside: '' };
+  if (rewrite === undefined) return { outside: '', inside: '' };
+  return { outside: withoutSlash(literalBeginning(path)), inside: withoutSlash(rewrite) };
+}
+
+/** A pattern up to its first `*`. */
+function literalBeginning(pattern: string): string {
+  const at = pattern.indexOf('*');
+  return at === -1 ? pattern : pattern.slice(0, at);
+}
+
+function withoutSlash(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 function compileAccess({ access, impersonation }: RouteOptions): Access {
@@ -76,81 +105,12 @@ function compileAccess({ access, impersonation }: RouteOptions): Access {
   return { kind: access, scopes: [], roles: [], unknownScopes: 'deny', impersonatorWrites };
 }
 
-function buildTree(routes: readonly Route[]): Node | null {
-  if (routes.length === 0) return null;
-  const root = emptyNode();
-  for (const route of routes) addRoute(root, route);
-  return root;
-}
-
-function addRoute(root: Node, route: Route): void {
-  let node = root;
-  for (const segment of splitPath(route.caseSensitive ? route.name : route.name.toLowerCase())) {
-    if (segment === '**') {
-      node.rest.push(route);
-      return;
-    }
-    if (segment === '') break;
-    node = childFor(node, segment);
-  }
-  node.routes.push(route);
-}
-
-function childFor(node: Node, segment: string): Node {
-  if (segment === '*') {
-    node.any ??= emptyNode();
-    return node.any;
-  }
-  const child = node.literals.get(segment) ?? emptyNode();
-  node.literals.set(segment, child);
-  return child;
-}
-
-interface Candidate {
-  readonly routes: readonly Route[];
-  /** One character a segment, smaller is more specific: literal `0`, `*` `1`, `**` `2`. */
-  readonly rank: string;
-}
-
-function mostSpecific(root: Node | null, segments: readonly string[]): Candidate | null {
-  return root && descend(root, segments, 0, '');
-}
-
-function descend(node: Node, segments: readonly string[], at: number, rank: string): Candidate | null {
-  const segment = segments[at];
-  // A single slash at the end asks for the same rule as none: /api/admin/ is governed like /api/admin.
-  const ended = segment === undefined || (segment === '' && at === segments.length - 1);
-  if (ended && node.routes.length > 0) return { routes: node.routes, rank };
-  if (segment !== undefined && segment !== '') {
-    const literal = node.literals.get(segment);
-    const found =
-      (literal && descend(literal, segments, at + 1, `${rank}0`)) ??
-      (node.any && descend(node.any, segments, at + 1, `${rank}1`));
-    if (found) return found;
-  }
-  return node.rest.length > 0 ? { routes: node.rest, rank: `${rank}2` } : null;
-}
-
-function moreSpecific(exact: Candidate | null, folded: Candidate | null): Candidate | null {
-  if (!exact || !folded) return exact ?? folded;
-  return exact.rank <= folded.rank ? exact : folded;
-}
-
-function pickMethod(method: string, candidate: Candidate | null): RouteMatch {
-  if (!candidate) return { found: 'nothing' };
-  const route =
-    candidate.routes.find((each) => each.methods?.has(method)) ??
-    candidate.routes.find((each) => each.methods === null);
-  if (route) return { found: 'route', route };
-  const allow = new Set(candidate.routes.flatMap((each) => [...(each.methods ?? [])]));
-  return { found: 'other-methods', allow: [...allow] };
+function compileLimits({ timeouts, maxBodySize }: RouteOptions): RouteLimits | undefined {
+  if (timeouts === undefined && maxBodySize === undefined) return undefined;
+  return { headersMs: timeouts?.headers, idleMs: timeouts?.idle, maxBodyBytes: maxBodySize };
 }
 
 function nextSlash(path: string, from: number): number {
   const at = path.indexOf('/', from);
   return at === -1 ? path.length : at;
-}
-
-function emptyNode(): Node {
-  return { literals: new Map(), any: null, routes: [], rest: [] };
 }

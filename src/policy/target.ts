@@ -1,7 +1,8 @@
 // What path is asked for? One canonical target is made once: what is judged here is what is sent.
 // Pure: no I/O, no Fastify.
+import { type Ambiguity, ambiguityOf, withoutOptIns } from './readings.ts';
 
-/** A request target that has exactly one reading. */
+/** A request target that has exactly one reading, or is marked as one that has several. */
 export interface Target {
   /** The path exactly as it came, and exactly as it goes on. */
   readonly path: string;
@@ -9,6 +10,8 @@ export interface Target {
   readonly query: string;
   /** The path rules are matched against: every character a pattern may hold decoded, case kept. */
   readonly matchPath: string;
+  /** Only where a route opts in may this target pass; absent from nearly all. */
+  readonly ambiguity?: Ambiguity;
 }
 
 /** Why a target is refused; part of the answer's detail. */
@@ -40,7 +43,8 @@ const IN_A_PATTERN = /^[A-Za-z0-9\-._~!$&'()*+,=:@]$/;
  * Reads the request target of an HTTP request line.
  *
  * Refused is whatever two readers could take differently (RFC 3986 section 6, WHATWG URL): dot segments in any
- * encoding, empty segments, encoded separators, parameters, double encoding, bytes that are no text.
+ * encoding, empty segments, encoded separators, parameters, double encoding, bytes that are no text. An encoded slash
+ * or a parameter that does no such harm in any reading is accepted, and marked: routes may opt in to it.
  */
 export function parseTarget(url: string): TargetResult {
   const mark = url.indexOf('?');
@@ -56,12 +60,23 @@ export function parseTarget(url: string): TargetResult {
 
 function parseUnusual(path: string, query: string): TargetResult {
   const fault = badCharacter(path) ?? badEscape(path);
+  if (fault === 'path-parameter' || fault === 'encoded-slash') return parseAmbiguous(path, query, fault);
   if (fault) return refused(fault);
   const matchPath = path.replace(ESCAPES, decodeForPattern);
   // The escape behind an encoded % may be spelled with escapes itself: %25%32%65 is %2e once decoded.
   if (ESCAPED_ESCAPE.test(matchPath)) return refused('double-encoding');
   if (EMPTY_OR_DOT_SEGMENT.test(matchPath)) return refused(segmentFault(matchPath));
   return { ok: true, target: { path, query, matchPath } };
+}
+
+function parseAmbiguous(path: string, query: string, reason: Ambiguity['reason']): TargetResult {
+  const harmless = withoutOptIns(path);
+  if (badCharacter(harmless) ?? badEscape(harmless)) return refused(reason);
+  const matchPath = path.replace(ESCAPES, decodeForPattern);
+  if (ESCAPED_ESCAPE.test(matchPath)) return refused(reason);
+  const ambiguity = ambiguityOf(matchPath, reason);
+  if (ambiguity.readings.some((reading) => EMPTY_OR_DOT_SEGMENT.test(reading))) return refused(reason);
+  return { ok: true, target: { path, query, matchPath, ambiguity } };
 }
 
 function badCharacter(text: string): AmbiguousReason | null {

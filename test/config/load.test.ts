@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../../src/config/faults.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { configWarnings } from '../../src/config/warnings.ts';
 import { ConfigFolder, faultsOf, loadText, SECRET, SMALLEST } from './config-folder.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -81,11 +82,54 @@ describe('loads', () => {
           setCookies: 'strip',
         },
       },
-      routes: [{ access: 'session', caseSensitive: false }],
+      routes: [
+        {
+          ...{ access: 'session', caseSensitive: false, reportOnly: false, crossSite: 'refuse' },
+          ...{ encodedSlashes: 'refuse', pathParameters: 'refuse' },
+        },
+      ],
       trustedProxies: [],
       trustedOrigins: [],
       admins: [],
     });
+  });
+
+  test('every setting a route may have, in the units of programs', () => {
+    const text = withRoutes(`path: /x/**
+    upstream: hub
+    hosts: [hub.example.com, "*.example.com"]
+    rewrite: /y
+    encodedSlashes: allow
+    pathParameters: allow
+    crossSite: allow
+    reportOnly: true
+    maxBodySize: 10mb
+    timeouts: { headers: 2m }
+    cors: { origins: [https://app.example.com], credentials: true }`);
+    expect(loadText(text).routes).toEqual([
+      {
+        ...{ path: '/x/**', upstream: 'hub', hosts: ['hub.example.com', '*.example.com'], rewrite: '/y' },
+        ...{ access: 'session', impersonation: 'read-only', caseSensitive: false },
+        ...{ encodedSlashes: 'allow', pathParameters: 'allow', crossSite: 'allow', reportOnly: true },
+        ...{ maxBodySize: 10 * 1024 * 1024, timeouts: { headers: 120_000 } },
+        cors: {
+          ...{ origins: ['https://app.example.com'], credentials: true, maxAge: 600_000 },
+          ...{ headers: ['content-type'], exposeHeaders: [] },
+        },
+      },
+    ]);
+  });
+
+  test.each([
+    ['512b', 512],
+    ['64kb', 65_536],
+    ['10mb', 10_485_760],
+    ['1gb', 1_073_741_824],
+    ['1tb', 1_099_511_627_776],
+    ['0b', 0],
+  ])('a size of %s as %i bytes', (text, bytes) => {
+    const { routes } = loadText(withRoutes(`{ path: /x, upstream: hub, maxBodySize: ${text} }`));
+    expect(routes[0]?.maxBodySize).toBe(bytes);
   });
 
   test('values and secrets of the environment beside the file', () => {
@@ -293,6 +337,53 @@ describe('a route is refused', () => {
     ['with a prefix of another path', '{ path: /x/**, upstream: hub, stripPrefix: /y }', '5:48'],
     ['with half a segment as prefix', '{ path: /github/**, upstream: hub, stripPrefix: /git }', '5:53'],
     ['with a prefix longer than its path', '{ path: /x/**, upstream: hub, stripPrefix: /x/y }', '5:48'],
+    [
+      'with a rewrite beside a prefix',
+      '{ path: /x/**, upstream: hub, stripPrefix: /x, rewrite: /y }',
+      '5:61',
+    ],
+    ['with a rewrite that ends in a slash', '{ path: /x/**, upstream: hub, rewrite: /y/ }', '5:44'],
+    ['with a rewrite that has dots', '{ path: /x/**, upstream: hub, rewrite: /y/../z }', '5:44'],
+    ['with a host that is none', '{ path: /x, upstream: hub, hosts: [a.example, "Hub:80"] }', '5:51'],
+    ['with a star within a host', '{ path: /x, upstream: hub, hosts: [a.*.example] }', '5:40'],
+    ['with no host', '{ path: /x, upstream: hub, hosts: [] }', '5:39'],
+    ['that opts in by another word', '{ path: /x, upstream: hub, encodedSlashes: yes }', '5:48'],
+    ['that opts in to parameters by true', '{ path: /x, upstream: hub, pathParameters: true }', '5:48'],
+    ['that knows crossSite by another word', '{ path: /x, upstream: hub, crossSite: false }', '5:43'],
+    ['that reports by a word', '{ path: /x, upstream: hub, reportOnly: allow }', '5:44'],
+    ['with a body of no unit', '{ path: /x, upstream: hub, maxBodySize: 10 }', '5:45'],
+    ['with a body of an unknown unit', '{ path: /x, upstream: hub, maxBodySize: 10mib }', '5:45'],
+    ['with a body beyond counting', '{ path: /x, upstream: hub, maxBodySize: 9000tb }', '5:45'],
+    ['with a time that is none', '{ path: /x, upstream: hub, timeouts: { idle: 5 } }', '5:50'],
+    ['with a time to connect', '{ path: /x, upstream: hub, timeouts: { connect: 5s } }', '5:44'],
+    ['with cors without origins', '{ path: /x, upstream: hub, cors: {} }', '5:38'],
+    [
+      'with an origin that has a path',
+      '{ path: /x, upstream: hub, cors: { origins: ["https://a.b/"] } }',
+      '5:50',
+    ],
+    ['with the origin null', '{ path: /x, upstream: hub, cors: { origins: ["null"] } }', '5:50'],
+    ['with a star in an origin', '{ path: /x, upstream: hub, cors: { origins: ["https://*.b"] } }', '5:50'],
+    [
+      'with cookies for all origins',
+      '{ path: /x, upstream: hub, cors: { origins: ["*"], credentials: true } }',
+      '5:50',
+    ],
+    [
+      'with all origins beside one',
+      '{ path: /x, upstream: hub, cors: { origins: ["https://a.b", "*"] } }',
+      '5:65',
+    ],
+    [
+      'with a method for pages that is none',
+      '{ path: /x, upstream: hub, cors: { origins: ["*"], methods: [get] } }',
+      '5:66',
+    ],
+    [
+      'with a header for pages that is none',
+      '{ path: /x, upstream: hub, cors: { origins: ["*"], headers: ["a b"] } }',
+      '5:66',
+    ],
   ])('%s', (_why, route, place) => {
     const text = withRoutes(route, '{ path: /other, upstream: hub }');
     expect(faultsOf(text)).toEqual([
@@ -316,6 +407,30 @@ describe('a route is refused', () => {
     ]);
   });
 
+  test('that has host and path of another', () => {
+    const text = withRoutes(
+      '{ path: /x, upstream: hub, hosts: [a.example, b.example] }',
+      '{ path: /x, upstream: hub, hosts: [a.example] }',
+      '{ path: /x, upstream: hub, hosts: ["*.example"] }',
+      '{ path: /x, upstream: hub }',
+    );
+    expect(faultsOf(text)).toEqual([
+      { place: 'gateway.yaml:6:13', message: expect.stringContaining('the route /x') },
+    ]);
+  });
+
+  test.each([
+    ['in cors', '{ path: /x, upstream: hub, cors: { origins: ["*"], origin: x } }', 'origins, methods'],
+    ['in timeouts', '{ path: /x, upstream: hub, timeouts: { header: 1s } }', 'headers, idle'],
+  ])('for an unknown key %s, told with those that are allowed', (_where, route, allowed) => {
+    expect(faultsOf(withRoutes(route))).toEqual([
+      {
+        place: expect.stringMatching(/^gateway\.yaml:5:/),
+        message: expect.stringContaining(`unknown key; allowed are ${allowed}`),
+      },
+    ]);
+  });
+
   test.each([
     ...['/_gateway', '/_gateway/**', '/_gateway/sign-in', '/api/user-scopes', '/.well-known/jwks.json'],
     ...[
@@ -324,6 +439,7 @@ describe('a route is refused', () => {
       '/api/auth/pat-signin',
       '/api/auth/get-session',
     ],
+    ...['/api/auth/sign-out/', '/API/auth/ok', '/api/user-scopes/'],
     ...['/api/auth/sign-out', '/api/auth/list-sessions', '/api/auth/admin/**', '/api/auth/ok'],
   ])('that could never be reached: %s', (path) => {
     const text = withRoutes(`{ path: ${path}, upstream: hub }`, '{ path: /**, upstream: hub }');
@@ -529,4 +645,20 @@ test('the file’s text is UTF-8 and may be long', () => {
   const routes = Array.from({ length: 2_000 }, (_, at) => `{ path: /r${at}/**, upstream: hub } # é`);
   expect(loadText(withRoutes(...routes)).routes).toHaveLength(2_000);
   expect(readFileSync(join(import.meta.dirname, 'example.yaml'), 'utf8')).toContain('#');
+});
+
+test('an operator is told of routes that give more away than they seem to', () => {
+  const warnings = configWarnings(
+    loadText(
+      withRoutes(
+        '{ path: /trial/**, upstream: hub, reportOnly: true }',
+        '{ path: /hooks/**, upstream: hub, access: public, crossSite: allow }',
+        '{ path: /open/**, upstream: hub, crossSite: allow }',
+      ),
+    ),
+  );
+  const about = (path: string) => warnings.filter((warning) => warning.includes(path));
+  expect(about('/trial/**')).toEqual([expect.stringContaining('reportOnly')]);
+  expect(about('/open/**')).toEqual([expect.stringContaining('crossSite')]);
+  expect(about('/hooks/**')).toEqual([]);
 });

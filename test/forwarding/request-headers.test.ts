@@ -22,7 +22,10 @@ type Header = [name: string, value: string];
 function build(headers: readonly Header[], more: Partial<RequestHeaderParts> = {}): Header[] {
   const flat = buildRequestHeaders({
     rawHeaders: headers.flat(),
-    origin: { forwardedFor: '203.0.113.9', proto: 'https', host: 'hub.example.com', port: '443' },
+    origin: {
+      ...{ forwardedFor: '203.0.113.9', proto: 'https', host: 'hub.example.com', port: '443' },
+      ...{ trusted: false, forwarded: null },
+    },
     requestId: 'request-1',
     host: 'api.internal:3000',
     identity: IDENTITY,
@@ -247,7 +250,7 @@ test('changes nothing of what it was given', () => {
   expect(() =>
     buildRequestHeaders({
       rawHeaders,
-      origin: { forwardedFor: 'x', proto: 'https', host: 'x', port: '443' },
+      origin: { forwardedFor: 'x', proto: 'https', host: 'x', port: '443', trusted: false, forwarded: null },
       requestId: 'x',
       host: 'x',
       identity: Object.freeze([...IDENTITY]) as string[],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type DenyCode, decide, type Question } from '../../src/policy/decide.ts';
+import { type DenyCode, decide, liveSession, type Question } from '../../src/policy/decide.ts';
 import { type Ban, isBanned, type Lookup, type Session } from '../../src/policy/session.ts';
 import { accessOf, accountOf, MINUTE, NOW, sessionOf } from './samples.ts';
 
@@ -237,5 +237,19 @@ describe('an administrator who acts as somebody', () => {
 
   test('is refused as another site first', () => {
     expect(ask({ lookup, crossSite: true, safeMethod: false })).toBe('cross-site-request');
+  });
+});
+
+describe('where refusals are only reported', () => {
+  const announced = Object.keys(LOOKUPS).filter((name) => liveSession(LOOKUPS[name] ?? null, NOW) !== null);
+
+  test('only who has a live session and is not banned is announced', () => {
+    expect(announced).toEqual(['a live session', 'a live session whose ban has ended']);
+    expect(liveSession(null, NOW)).toBeNull();
+  });
+
+  test('whoever decide() lets pass with a session is announced all the same', () => {
+    for (const [name, lookup] of Object.entries(LOOKUPS))
+      if (ask({ lookup }) === 'session-1') expect(announced).toContain(name);
   });
 });

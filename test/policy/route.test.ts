@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { createRouteTable, type RouteMatch, upstreamPath } from '../../src/policy/route.ts';
+import { upstreamPath } from '../../src/policy/route.ts';
 import {
   patternFault,
   type RouteOptions,
   routeConflicts,
   routeSchema,
 } from '../../src/policy/route-options.ts';
+import { createRouteTable, type RouteMatch } from '../../src/policy/route-table.ts';
+import { parseTarget } from '../../src/policy/target.ts';
 import { targetOf } from './samples.ts';
 
 type WrittenRoute = string | { path: string; [key: string]: unknown };
@@ -16,8 +18,8 @@ function routesOf(written: readonly WrittenRoute[]): RouteOptions[] {
   );
 }
 
-function match(written: readonly WrittenRoute[], url: string, method = 'GET'): RouteMatch {
-  return createRouteTable(routesOf(written))(method, targetOf(url));
+function match(written: readonly WrittenRoute[], url: string, method = 'GET', host = ''): RouteMatch {
+  return createRouteTable(routesOf(written))(method, targetOf(url), host);
 }
 
 /** The pattern that governs the URL; null when none does. */
@@ -306,6 +308,202 @@ describe('the path the upstream is asked for', () => {
     const route = { path: '/v1/github/**', stripPrefix: '/v1/github' };
     expect(sent(route, '/v1/github/repos/a')).toBe('/repos/a');
     expect(sent(route, '/V%31/github')).toBe('/');
+  });
+});
+
+describe('a rewritten path', () => {
+  const sent = (path: string, rewrite: string, url: string) => {
+    const found = match([{ path, rewrite }], url);
+    return found.found === 'route' ? upstreamPath(found.route, targetOf(url)) : found.found;
+  };
+
+  test.each([
+    ['/old/**', '/v2/items', '/old', '/v2/items'],
+    ['/old/**', '/v2/items', '/old/', '/v2/items/'],
+    ['/old/**', '/v2/items', '/old/7/x', '/v2/items/7/x'],
+    ['/old/**', '/v2/items', '/OLD/%37', '/v2/items/%37'],
+    ['/old/**', '/v2/items', '/%6Fld/7', '/v2/items/7'],
+    ['/a/b/**', '/c', '/%61/%62/d', '/c/d'],
+    ['/a/*/c/**', '/z', '/a/b/c/d', '/z/b/c/d'],
+    ['/*/c', '/z', '/b/c', '/z/b/c'],
+    ['/**', '/z', '/', '/z/'],
+    ['/**', '/z', '/b', '/z/b'],
+    ['/exact/path', '/other', '/exact/path', '/other'],
+    ['/exact/path', '/other', '/exact/path/', '/other'],
+    ['/exact/path', '/', '/EXACT/p%61th', '/'],
+    ['/old/**', '/', '/old/7', '/7'],
+    ['/old/**', '/', '/old', '/'],
+    ['/', '/other', '/', '/other'],
+  ])('of %s begins with %s: %s becomes %s', (path, rewrite, url, expected) => {
+    expect(sent(path, rewrite, url)).toBe(expected);
+    expect(targetOf(expected).path).toBe(expected);
+  });
+
+  test.each([
+    ...['', 'x', '/x/', '//x', '/x//y', '/./x', '/x/..', '/x/../y', '/x?y', '/x#y', '/x;y', '/x%2fy', '/x y'],
+    ...['/*', '/x/**', '/x\\y', '/caf\u00e9', '//', '/.', 'http://x/y'],
+  ])('cannot begin with %j', (rewrite) => {
+    expect(routeSchema.safeParse({ path: '/x/**', upstream: 'hub', rewrite }).success).toBe(false);
+  });
+});
+
+describe('hosts', () => {
+  const routes = [
+    { path: '/**', upstream: 'any' },
+    { path: '/api/**', upstream: 'any-api' },
+    { path: '/docs/**', hosts: ['docs.example.com', 'doc.example.com'], upstream: 'docs' },
+    { path: '/**', hosts: ['*.example.com'], upstream: 'sub' },
+    { path: '/**', hosts: ['*.b.example.com'], upstream: 'sub-b' },
+    { path: '/api/**', methods: ['GET'], hosts: ['api.example.com'], upstream: 'api' },
+  ];
+  const upstreamOf = (host: string, url = '/x', method = 'GET') => {
+    const found = match(routes, url, method, host);
+    return found.found === 'route' ? found.route.upstream : found.found;
+  };
+
+  test.each([
+    ['docs.example.com', '/docs/x', 'docs'],
+    ['DOC.example.com:8080', '/docs/x', 'docs'],
+    ['docs.example.com.', '/docs/x', 'docs'],
+    ['docs.example.com', '/x', 'sub'],
+    ['a.example.com', '/api/x', 'sub'],
+    ['a.b.example.com', '/x', 'sub-b'],
+    ['b.example.com', '/x', 'sub'],
+    ['a.c.example.com', '/x', 'sub'],
+    ['api.example.com', '/api/x', 'api'],
+    ['example.com', '/x', 'any'],
+    ['example.com', '/api/x', 'any-api'],
+    ['docs.example.com.evil.example', '/docs/x', 'any'],
+    ['evildocs.example.org', '/docs/x', 'any'],
+    ['xexample.com', '/x', 'any'],
+    ['', '/x', 'any'],
+    ['127.0.0.1:8080', '/api/x', 'any-api'],
+    ['__proto__', '/x', 'any'],
+  ])('%j with %s goes to %s', (host, url, upstream) => {
+    expect(upstreamOf(host, url)).toBe(upstream);
+  });
+
+  test('a method a host’s route does not have is not taken by a wider route', () => {
+    expect(upstreamOf('api.example.com', '/api/x', 'POST')).toBe('other-methods');
+  });
+
+  test('a host that no route names is 404 where every route names hosts', () => {
+    const written = [{ path: '/**', hosts: ['hub.example.com'] }];
+    expect(match(written, '/x', 'GET', 'hub.example.com')).toMatchObject({ found: 'route' });
+    for (const host of ['', 'x.hub.example.com', 'hub.example.com.evil.example', 'example.com'])
+      expect(match(written, '/x', 'GET', host), host).toEqual({ found: 'nothing' });
+  });
+
+  test('name the route in the log beside its path', () => {
+    expect(match(routes, '/docs/x', 'GET', 'docs.example.com')).toMatchObject({
+      route: { name: 'docs.example.com,doc.example.com/docs/**', pattern: '/docs/**' },
+    });
+  });
+
+  test.each<[string, string[] | undefined, string[] | undefined, number]>([
+    ['one in common', ['a.example', 'b.example'], ['b.example'], 1],
+    ['the same wildcard', ['*.example'], ['*.example'], 1],
+    ['none at all', undefined, undefined, 1],
+    ['different ones', ['a.example'], ['b.example'], 0],
+    ['a name and a wildcard over it', ['a.example'], ['*.example'], 0],
+    ['some and none', ['a.example'], undefined, 0],
+  ])('two routes of one path with %s', (_what, first, second, conflicts) => {
+    const written = [first, second].map((hosts) => ({ path: '/x', hosts }));
+    expect(routeConflicts(routesOf(written))).toHaveLength(conflicts);
+  });
+});
+
+describe('a route that opts in', () => {
+  const lenient = { encodedSlashes: 'allow', pathParameters: 'allow' };
+  const codeOf = (written: readonly WrittenRoute[], url: string, method = 'GET') => {
+    const found = match(written, url, method);
+    if (found.found === 'route') return found.route.name;
+    return found.found === 'ambiguous' ? found.reason : found.found;
+  };
+
+  test.each([
+    ['/files/a%2fb', '/files/**'],
+    ['/files/a%2Fb/c', '/files/**'],
+    ['/files/a;v=1/b', '/files/**'],
+    ['/files/a%3bv', '/files/**'],
+    ['/files/a;x%2fy', '/files/**'],
+    ['/files/a%2f', '/files/**'],
+    ['/FILES/%61%2fb', '/files/**'],
+  ])('takes %s, whose readings all lead to it', (url, route) => {
+    const written = [{ path: '/files/**', ...lenient }, '/**'];
+    expect(codeOf(written, url)).toBe(route);
+    const found = match(written, url);
+    expect(found.found === 'route' && upstreamPath(found.route, targetOf(url))).toBe(url);
+  });
+
+  test.each([
+    ['/files%2fa', 'encoded-slash'],
+    ['/files;x/a', 'path-parameter'],
+    ['/files/a%2fadmin', 'encoded-slash'],
+    ['/files/secret;x', 'path-parameter'],
+    ['/files/secret%2fx', 'encoded-slash'],
+    ['/files/x;/../y', 'dot-segment'],
+    ['/files/..;/y', 'path-parameter'],
+    ['/other/a%2fb', 'encoded-slash'],
+    ['/other/a;b', 'path-parameter'],
+    ['/strict/a%2fb', 'encoded-slash'],
+    ['/nowhere%2f', 'encoded-slash'],
+    ['/api/auth/sign-out;x', 'path-parameter'],
+    ['/api/auth/ok%2f', 'encoded-slash'],
+    ['/api/auth/admin%2fban-user', 'encoded-slash'],
+  ])('does not take %s: %s', (url, reason) => {
+    const written = [
+      { path: '/files/**', ...lenient },
+      { path: '/files/secret/**', ...lenient },
+      { path: '/files/*/admin', ...lenient },
+      '/strict/**',
+      { path: '/api/auth/*', ...lenient },
+      '/api/auth/*/**',
+    ];
+    const parsed = parseTarget(url);
+    expect(parsed.ok ? codeOf(written, url) : parsed.reason).toBe(reason);
+  });
+
+  test('to one takes not the other', () => {
+    const slashes = [{ path: '/**', encodedSlashes: 'allow' }];
+    const parameters = [{ path: '/**', pathParameters: 'allow' }];
+    expect(codeOf(slashes, '/a%2fb')).toBe('/**');
+    expect(codeOf(slashes, '/a;b')).toBe('path-parameter');
+    expect(codeOf(slashes, '/a%2fb;c')).toBe('path-parameter');
+    expect(codeOf(parameters, '/a;b')).toBe('/**');
+    expect(codeOf(parameters, '/a%2fb')).toBe('encoded-slash');
+    expect(codeOf(parameters, '/a%2fb;c')).toBe('path-parameter');
+  });
+
+  test('takes nothing under the gateway’s own paths', () => {
+    const written = [{ path: '/**', ...lenient }];
+    for (const url of [
+      ...[
+        '/api/auth/sign-out;x',
+        '/api/auth%2fsign-out',
+        '/api%2fauth%2fsign-out',
+        '/API;x/auth/ok',
+        '/_gateway;x',
+      ],
+      ...['/_gateway%2fsign-in', '/api/user-scopes;', '/api/user-scopes%2f', '/.well-known%2fjwks.json'],
+      ...['/api/auth/admin%2fx', '/api/auth/admin;/x', '/api/auth/sign-out/;x'],
+    ]) {
+      const parsed = parseTarget(url);
+      if (parsed.ok) expect(codeOf(written, url), url).toMatch(/^(encoded-slash|path-parameter)$/);
+    }
+    expect(codeOf(written, '/api/auth/subscription;x')).toBe('/**');
+  });
+
+  test('judges every reading by the method and the host of the request', () => {
+    const written = [
+      { path: '/files/**', methods: ['GET'], ...lenient },
+      { path: '/files/*/b', methods: ['POST'], ...lenient },
+      { path: '/files/**', hosts: ['docs.example.com'], upstream: 'docs' },
+    ];
+    expect(codeOf(written, '/files/x%2fy')).toBe('/files/**');
+    expect(codeOf(written, '/files/x%2fy', 'PUT')).toBe('encoded-slash');
+    expect(codeOf(written, '/files/a%2fb')).toBe('encoded-slash');
+    expect(match(written, '/files/x%2fy', 'GET', 'docs.example.com')).toMatchObject({ found: 'ambiguous' });
   });
 });
 
