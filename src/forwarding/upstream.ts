@@ -16,8 +16,8 @@ export interface Upstream {
   readonly options: UpstreamOptions;
   readonly targets: readonly UpstreamTarget[];
   readonly dispatcher: Dispatcher;
-  /** The next healthy target in turn; null when there is none. */
-  nextTarget(): UpstreamTarget | null;
+  /** The next healthy target in turn, other than the one given; null when there is none. */
+  nextTarget(except?: UpstreamTarget): UpstreamTarget | null;
   close(): Promise<void>;
 }
 
@@ -45,10 +45,10 @@ export function createUpstream(name: string, options: UpstreamOptions): Upstream
     options,
     targets,
     dispatcher: agent,
-    nextTarget() {
+    nextTarget(except) {
       for (let tries = 0; tries < targets.length; tries++) {
         const target = targets[turn++ % targets.length];
-        if (target?.healthy) return target;
+        if (target?.healthy && target !== except) return target;
       }
       return null;
     },

@@ -2,7 +2,8 @@
 // refused here. See the walk in ARCHITECTURE.md.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { forward, hasBody } from '../forwarding/forward.ts';
+import { forward } from '../forwarding/forward.ts';
+import { hasBody } from '../forwarding/request-body.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { Upstream } from '../forwarding/upstream.ts';
 import { NO_COOKIES, ownCookieName, pairsOf, SESSION_COOKIES } from '../policy/cookies.ts';
@@ -157,6 +158,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     headers,
     requestId: request.id,
     ownCookie,
+    mount: { outside: route.stripPrefix, inside: '' },
   });
   reply.hijack();
 }

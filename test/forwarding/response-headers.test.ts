@@ -11,6 +11,7 @@ function passed(headers: readonly Header[], settableCookies = NO_COOKIES): Heade
     requestId: 'request-1',
     settableCookies,
     ownCookie: null,
+    targets: [],
   });
   const pairs = flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1]] as Header] : []));
   expect(pairs.filter(([name]) => name.toLowerCase() === 'x-request-id')).toEqual([
