@@ -23,9 +23,9 @@ export function leaveUnread(request: IncomingMessage, response: ServerResponse):
   }
   response.shouldKeepAlive = false;
   request.pause();
-  // Node drops what nobody has read, to its end, however long it is: so some of it is.
-  request.read();
   request.socket.pause();
+  // Node drops what nobody has read, to its end, however long it is: it shall not get to it.
+  request._read = () => {};
   closeSlowly(request.socket, LINGER_MS);
 }
 
