@@ -11,12 +11,14 @@ import { createGitHubClient } from './auth/github.ts';
 import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
 import { signInRecorder } from './auth/people.ts';
 import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
+import { ConfigError, type Fault } from './config/faults.ts';
 import type { GatewayConfig } from './config/load.ts';
 import { configWarnings } from './config/warnings.ts';
 import { type Database, openDatabase, openDatabaseForMigration } from './database/database.ts';
 import { type MigrateOptions, migrate } from './database/migrate.ts';
 import { checkHealth } from './forwarding/health.ts';
 import { preparedIdentities } from './forwarding/identities.ts';
+import { readTlsFiles, type TlsFiles } from './forwarding/tls.ts';
 import { createUpstream, type Upstream } from './forwarding/upstream.ts';
 import { type AdminParts, createAdminServer } from './http/admin-server.ts';
 import { registerAuthRoutes } from './http/auth-routes.ts';
@@ -47,12 +49,14 @@ export interface GatewayOptions {
  * Makes a gateway that is ready to listen. Its close() ends everything it opened; its `admin` is the operator's
  * server, which listens as soon as the gateway is ready.
  *
+ * @throws {ConfigError} when a certificate or key of an upstream cannot be used
  * @throws DataFolderBusy when another process has the embedded database
  */
 export async function createGateway(
   config: GatewayConfig,
   options: GatewayOptions = {},
 ): Promise<FastifyInstance> {
+  const tlsFiles = readTls(config);
   const logger = options.logger ?? createLogger(config.logLevel);
   for (const warning of configWarnings(config)) logger.warn(warning);
   const isTrusted = trustAddresses(config.trustedProxies);
@@ -77,7 +81,7 @@ export async function createGateway(
   if (database.kind === 'sqlite') await migrate(database, auth.options);
   const hearing = sessions.listen();
   app.addHook('onClose', () => hearing.close());
-  const upstreams = openUpstreams(app, config, logger);
+  const upstreams = openUpstreams(app, config, tlsFiles, logger);
 
   registerRoutes(app, config, {
     auth,
@@ -146,10 +150,27 @@ function authParts(
   };
 }
 
-function openUpstreams(app: FastifyInstance, config: GatewayConfig, logger: Logger): Map<string, Upstream> {
+/** @throws {ConfigError} with every certificate or key that cannot be used */
+function readTls(config: GatewayConfig): Map<string, TlsFiles> {
+  const faults: Fault[] = [];
+  const files = Object.entries(config.upstreams).map(([name, { tls }]) => {
+    const fault = (setting: string, message: string) =>
+      void faults.push({ place: `upstreams.${name}.tls.${setting}`, message });
+    return [name, readTlsFiles(tls, fault)] as const;
+  });
+  if (faults.length > 0) throw new ConfigError(faults);
+  return new Map(files);
+}
+
+function openUpstreams(
+  app: FastifyInstance,
+  config: GatewayConfig,
+  tlsFiles: ReadonlyMap<string, TlsFiles>,
+  logger: Logger,
+): Map<string, Upstream> {
   const upstreams = new Map<string, Upstream>();
   for (const [name, options] of Object.entries(config.upstreams)) {
-    const upstream = createUpstream(name, options);
+    const upstream = createUpstream(name, options, tlsFiles.get(name));
     upstreams.set(name, upstream);
     const endChecks = checkHealth(upstream, (_name, target, healthy) =>
       logger.warn({ upstream: name, target, healthy }, healthy ? 'target is back' : 'target is unhealthy'),

@@ -3,25 +3,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
-import { RequestBody } from './request-body.ts';
-import { buildResponseHeaders } from './response-headers.ts';
+import type { Mount } from './location.ts';
+import { awaitsContinue, hasBody, RequestBody } from './request-body.ts';
+import { type AnswerPolicy, buildResponseHeaders } from './response-headers.ts';
+import { closeAfterEarlyAnswer, dropRest } from './unread-body.ts';
 import type { Upstream, UpstreamTarget } from './upstream.ts';
+import './wire.ts';
 
 /** Limits of the route that override the upstream's. */
 export interface ForwardLimits {
-  /** Milliseconds from the request to the first line of the answer. */
+  /** Milliseconds from the request to the whole head of the answer. */
   readonly headersMs?: number;
-  /** Milliseconds of silence within an answer. */
+  /** Milliseconds of silence within the answer, and within the body of a request. */
   readonly idleMs?: number;
   readonly maxBodyBytes?: number;
-}
-
-/** What the answer's headers depend on beside the upstream. */
-export interface ForwardAnswer {
-  /** Names and values in turn, instead of the upstream's Access-Control-*; null leaves those as they are. */
-  readonly cors: readonly string[] | null;
-  /** The upstream was told who is asking. */
-  readonly authenticated: boolean;
 }
 
 export interface ForwardOptions {
@@ -31,15 +26,17 @@ export interface ForwardOptions {
   readonly response: ServerResponse;
   /** Path and query, exactly as they go on. */
   readonly path: string;
-  readonly limits?: ForwardLimits;
-  readonly answer?: ForwardAnswer;
-  /** How the route changed the path. */
-  readonly mount?: { readonly outside: string; readonly inside: string };
-  /** Names and values in turn; see request-headers.ts. */
+  /** Names and values in turn, `host` and its value first; see request-headers.ts. */
   readonly headers: string[];
   readonly requestId: string;
   /** Set-Cookie lines to add to the answer. */
   readonly ownCookies: readonly string[];
+  /** What the route and the decision say about the answer. */
+  readonly answer?: AnswerPolicy;
+  /** How the route changed the path: redirects are changed back. */
+  readonly mount?: Mount;
+  /** Of the route, where they differ from the upstream's. */
+  readonly limits?: ForwardLimits;
 }
 
 /**
@@ -47,32 +44,7 @@ export interface ForwardOptions {
  * nothing has been sent yet; a fault after that cuts the connection, so that a cut answer looks cut.
  */
 export function forward(options: ForwardOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const { upstream, target, request } = options;
-    const body = hasBody(request) ? new RequestBody(request) : null;
-    const exchange = new Exchange(options, body, resolve, reject);
-    try {
-      upstream.dispatcher.dispatch(
-        {
-          origin: target.origin,
-          path: options.path,
-          method: request.method as Dispatcher.HttpMethod,
-          headers: options.headers,
-          body,
-        },
-        exchange,
-      );
-    } catch (error) {
-      body?.destroy();
-      reject(new GatewayError('bad-request', { cause: error }));
-    }
-  });
-}
-
-/** A body is announced by a length or an encoding; a length of 0 announces none. */
-export function hasBody(request: IncomingMessage): boolean {
-  const length = request.headers['content-length'];
-  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+  return new Promise((resolve, reject) => new Exchange(options, resolve, reject).begin());
 }
 
 /**
@@ -84,33 +56,73 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #body: RequestBody | null;
   readonly #resolve: () => void;
   readonly #reject: (error: GatewayError) => void;
+  #target: UpstreamTarget;
+  /** From here on bytes of the request may be with an upstream: it is not sent a second time. */
+  #isUnderWay = false;
   #abort: (reason?: Error) => void = () => {};
 
-  constructor(
-    options: ForwardOptions,
-    body: RequestBody | null,
-    resolve: () => void,
-    reject: (error: GatewayError) => void,
-  ) {
+  constructor(options: ForwardOptions, resolve: () => void, reject: (error: GatewayError) => void) {
+    const { request, response, limits, upstream } = options;
     this.#options = options;
-    this.#body = body;
+    this.#target = options.target;
     this.#resolve = resolve;
     this.#reject = reject;
-    options.response.once('close', this.#onClientClose);
+    this.#body = hasBody(request)
+      ? new RequestBody(request, {
+          idleMs: limits?.idleMs ?? upstream.options.timeouts.idle,
+          maxBytes: limits?.maxBodyBytes,
+        })
+      : null;
+    response.once('close', this.#onClientClose);
+  }
+
+  begin(): void {
+    const { request, limits } = this.#options;
+    const length = request.headers['content-length'];
+    if (limits?.maxBodyBytes !== undefined && Number(length) > limits.maxBodyBytes)
+      this.onError(new GatewayError('body-too-large'));
+    else this.#dispatch();
+  }
+
+  #dispatch(): void {
+    const { upstream, request, path, headers, limits } = this.#options;
+    try {
+      upstream.dispatcher.dispatch(
+        {
+          origin: this.#target.origin,
+          path,
+          method: request.method as Dispatcher.HttpMethod,
+          headers,
+          body: this.#body,
+          headersTimeout: limits?.headersMs,
+          bodyTimeout: limits?.idleMs,
+        },
+        this,
+      );
+    } catch (cause) {
+      this.onError(new GatewayError('bad-request', { cause }));
+    }
   }
 
   onConnect(abort: (reason?: Error) => void): void {
+    const { request, response } = this.#options;
     this.#abort = abort;
-    if (this.#options.response.destroyed) abort(new errors.RequestAbortedError());
+    this.#isUnderWay = true;
+    if (response.destroyed) abort(new errors.RequestAbortedError());
+    else if (this.#body !== null && awaitsContinue(request)) response.writeContinue();
   }
 
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // Informational answers are between the upstream and us.
     if (status < 200) return true;
-    const { response, requestId, ownCookies, upstream } = this.#options;
+    const { request, response, requestId, ownCookies, upstream, answer, mount } = this.#options;
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
+    if (rawHeaders.length > 2 * MOST_HEADERS) throw new errors.HeadersOverflowError();
     const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
-    response.writeHead(status, buildResponseHeaders({ rawHeaders, requestId, settableCookies, ownCookies }));
+    const { targets } = upstream;
+    const parts = { rawHeaders, requestId, settableCookies, ownCookies, answer, targets, mount };
+    if (this.#body !== null) closeAfterEarlyAnswer(request, response);
+    response.writeHead(status, buildResponseHeaders(parts));
     // The head goes out at once. Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
     response.write(NOTHING);
     response.on('drain', resume);
@@ -122,19 +134,40 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onComplete(): void {
-    this.#body?.destroy();
+    this.#endBody();
     this.#options.response.end();
     this.#resolve();
   }
 
   onError(error: Error): void {
     const { response } = this.#options;
+    if (this.#turnsToAnotherTarget(error)) return;
     response.off('close', this.#onClientClose);
+    if (response.headersSent && isBodiless(response.statusCode, error)) {
+      this.#endBody();
+      response.end();
+    } else if (response.headersSent) response.destroy();
     this.#body?.destroy();
-    if (response.headersSent && isBodiless(response.statusCode, error)) response.end();
-    else if (response.headersSent) response.destroy();
     if (response.headersSent || response.destroyed) this.#resolve();
-    else this.#reject(upstreamFault(error));
+    else this.#reject(error instanceof GatewayError ? error : upstreamFault(error, this.#isUnderWay));
+  }
+
+  #endBody(): void {
+    if (this.#body === null) return;
+    this.#body.destroy();
+    dropRest(this.#options.request);
+  }
+
+  /** Once, and only while no connection has carried the request. */
+  #turnsToAnotherTarget(error: Error): boolean {
+    const { upstream, target, headers, response } = this.#options;
+    if (this.#isUnderWay || this.#target !== target || error instanceof GatewayError) return false;
+    const other = response.destroyed ? null : upstream.nextTarget(target);
+    if (other === null) return false;
+    this.#target = other;
+    headers[1] = other.host;
+    this.#dispatch();
+    return true;
   }
 
   #onClientClose = (): void => {
@@ -148,15 +181,8 @@ function isBodiless(status: number, error: Error): boolean {
 }
 
 const NOTHING = Buffer.alloc(0);
+const MOST_HEADERS = 2000;
 
-const UNREACHABLE = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EADDRNOTAVAIL',
-]);
 const TIMED_OUT = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
   'UND_ERR_HEADERS_TIMEOUT',
@@ -164,18 +190,10 @@ const TIMED_OUT = new Set([
   'ETIMEDOUT',
 ]);
 
-function upstreamFault(cause: Error): GatewayError {
+function upstreamFault(cause: Error, isUnderWay: boolean): GatewayError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   if (TIMED_OUT.has(code)) return new GatewayError('upstream-timeout', { cause });
-  if (UNREACHABLE.has(code) || isTlsFault(code)) return new GatewayError('upstream-unreachable', { cause });
+  // A server that wants a certificate of ours may say so only once it has the request.
+  if (!isUnderWay || code.startsWith('ERR_SSL')) return new GatewayError('upstream-unreachable', { cause });
   return new GatewayError('upstream-broken', { cause });
-}
-
-function isTlsFault(code: string): boolean {
-  return (
-    code.startsWith('ERR_TLS') ||
-    code.startsWith('ERR_SSL') ||
-    code.includes('CERT') ||
-    code.includes('ISSUER')
-  );
 }

@@ -45,6 +45,7 @@ export function buildRequestHeaders(parts: RequestHeaderParts): string[] {
   }
   headers.push('X-Forwarded-For', origin.forwardedFor, 'X-Forwarded-Proto', origin.proto);
   headers.push('X-Forwarded-Host', origin.host, 'X-Forwarded-Port', origin.port);
+  if (origin.forwarded) headers.push('Forwarded', origin.forwarded);
   headers.push('X-Request-Id', parts.requestId, ...parts.identity);
   return headers;
 }
@@ -59,6 +60,8 @@ function keptValue(name: string, value: string, parts: RequestHeaderParts): stri
       return parts.replacesAuthorization ? undefined : value;
     case 'content-length':
       return parts.hasBody ? value : undefined;
+    case 'proxy':
+      return parts.origin.trusted ? value : undefined;
     default:
       return undefined;
   }

@@ -1,6 +1,15 @@
 // What of an upstream's header reaches the client: nothing hop-by-hop, and no cookie of ours.
 import { type OwnCookie, ownCookieName, setCookieName } from '../policy/cookies.ts';
-import { dropsFromResponse } from './header-names.ts';
+import { responseVerdict } from './header-names.ts';
+import { type Mount, publicLocation } from './location.ts';
+
+/** What the route and the decision say about an answer. */
+export interface AnswerPolicy {
+  /** Names and values in turn that take the place of the upstream's own CORS headers; null leaves those. */
+  readonly cors: readonly string[] | null;
+  /** The answer is for one person: caches are told so. */
+  readonly authenticated: boolean;
+}
 
 export interface ResponseHeaderParts {
   /** Names and values in turn, as undici read them. */
@@ -10,62 +19,91 @@ export interface ResponseHeaderParts {
   readonly settableCookies: ReadonlySet<OwnCookie>;
   /** Cookies of ours to add, as Set-Cookie lines. */
   readonly ownCookies: readonly string[];
+  readonly answer?: AnswerPolicy;
+  /** The upstream's own addresses, which must not stand in a redirect. */
+  readonly targets: readonly { origin: string }[];
+  readonly mount?: Mount;
 }
 
 /** A flat list of names and values, in the upstream's order. */
-export function buildResponseHeaders({
-  rawHeaders,
-  requestId,
-  settableCookies,
-  ownCookies,
-}: ResponseHeaderParts): string[] {
+export function buildResponseHeaders(parts: ResponseHeaderParts): string[] {
+  const { rawHeaders, requestId, ownCookies, answer } = parts;
   const headers: string[] = [];
   const nominated = nominatedNames(rawHeaders);
+  let speaksOfCaching = false;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = text(rawHeaders[at]);
+    const verdict = responseVerdict(name);
+    if (verdict === 'drop' || verdict === 'connection') continue;
+    if (nominated?.has(name.toLowerCase())) continue;
     const value = text(rawHeaders[at + 1]);
-    if (dropsFromResponse(name) || nominated?.has(name.toLowerCase())) continue;
-    if (isSetCookie(name) && isForbiddenCookie(value, settableCookies)) continue;
-    if (isReserved(name)) continue;
-    if (ownCookies.length > 0 && ALLOWS_STORING.has(name.toLowerCase())) continue;
-    headers.push(name, value);
+    const kept = verdict === 'keep' ? value : keptValue(verdict, value, parts);
+    if (kept === undefined) continue;
+    if (verdict === 'caching') speaksOfCaching = true;
+    headers.push(name, kept);
   }
-  // A session cookie in a shared cache would be everybody's.
   for (const line of ownCookies) headers.push('Set-Cookie', line);
-  if (ownCookies.length > 0) headers.push('Cache-Control', 'private, no-store');
+  // A session cookie in a shared cache would be everybody's.
+  if (ownCookies.length > 0) headers.push(...PRIVATE);
+  else if (answer?.authenticated) headers.push(...(speaksOfCaching ? PER_COOKIE : PRIVATE));
+  if (answer?.cors) headers.push(...answer.cors);
   headers.push('X-Request-Id', requestId);
   return headers;
 }
 
-const ALLOWS_STORING = new Set(['cache-control', 'expires', 'surrogate-control', 'cdn-cache-control']);
+/** Where nothing is said, caches guess: an answer for one person is not for the next. */
+const PRIVATE = ['Cache-Control', 'private, no-store'];
+const PER_COOKIE = ['Vary', 'Cookie'];
+
+function keptValue(
+  verdict: ReturnType<typeof responseVerdict>,
+  value: string,
+  { settableCookies, ownCookies, answer, targets, mount }: ResponseHeaderParts,
+): string | undefined {
+  switch (verdict) {
+    case 'set-cookie':
+      return isForbiddenCookie(value, settableCookies) ? undefined : value;
+    case 'clear-site-data':
+      return settableCookies.size > 0 ? value : withoutCookies(value);
+    case 'location':
+      return publicLocation(value, targets, mount);
+    case 'caching':
+    case 'cdn-caching':
+      return ownCookies.length === 0 ? value : undefined;
+    case 'cors':
+      return answer?.cors ? undefined : value;
+    default:
+      return undefined;
+  }
+}
 
 function isForbiddenCookie(line: string, settable: ReadonlySet<OwnCookie>): boolean {
   const own = ownCookieName(setCookieName(line));
   return own !== null && !settable.has(own);
 }
 
-function isSetCookie(name: string): boolean {
-  return name.length === 10 && name.toLowerCase() === 'set-cookie';
+/** Clearing cookies would sign people out: of everything (`"*"`) the rest is left. */
+function withoutCookies(value: string): string | undefined {
+  const kept = value
+    .split(',')
+    .map((each) => each.trim())
+    .filter((each) => each.toLowerCase() !== '"cookies"')
+    .map((each) => (each === '"*"' ? '"cache", "storage", "executionContexts"' : each));
+  return kept.length === 0 ? undefined : kept.join(', ');
 }
 
-/** Headers by which the gateway speaks for itself, and the one by which an upstream speaks to it. */
-function isReserved(name: string): boolean {
-  const lower = name.toLowerCase();
-  return (
-    lower === 'x-request-id' || lower === 'x-gateway-intercepted-response' || lower === 'x-github-status'
-  );
-}
-
+/** Null when there are none, as nearly always. */
 function nominatedNames(rawHeaders: readonly Buffer[]): Set<string> | null {
   let names: Set<string> | null = null;
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    if (text(rawHeaders[at]).toLowerCase() !== 'connection') continue;
+    if (rawHeaders[at]?.length !== 10 || responseVerdict(text(rawHeaders[at])) !== 'connection') continue;
     for (const option of text(rawHeaders[at + 1]).split(',')) {
+      const name = option.trim().toLowerCase();
+      if (name === 'keep-alive' || name === 'close' || name === 'content-length') continue;
       names ??= new Set();
-      names.add(option.trim().toLowerCase());
+      names.add(name);
     }
   }
-  names?.delete('content-length');
   return names;
 }
 

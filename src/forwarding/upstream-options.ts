@@ -13,6 +13,25 @@ const targetSchema = z
     if (fault) context.addIssue({ code: 'custom', message: fault });
   });
 
+const tlsSchema = z
+  .strictObject({
+    ca: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('File of the certificates to trust (PEM), instead of those that come with Node.'),
+    cert: z.string().min(1).optional().describe('File of the certificate the gateway shows (PEM).'),
+    key: z.string().min(1).optional().describe('File of the private key of cert (PEM).'),
+    serverName: z
+      .string()
+      .regex(/^[A-Za-z0-9.-]+$/, 'must be a host name')
+      .optional()
+      .describe('Name the service’s certificate must be for, where it is not the host of the target.'),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key, or neither');
+
+export type TlsOptions = z.output<typeof tlsSchema>;
+
 export const upstreamSchema = z
   .strictObject({
     targets: z
@@ -46,6 +65,7 @@ export const upstreamSchema = z
         idle: duration('5m').describe('Longest silence within an answer.'),
       })
       .prefault({}),
+    tls: tlsSchema.optional().describe('Certificates for https:// targets; they are always verified.'),
     health: z
       .strictObject({
         path: z.string().regex(/^\/[\x21-\x7e]*$/, 'must be a path such as /healthz'),
@@ -55,6 +75,12 @@ export const upstreamSchema = z
       .describe('Checks that take a target out of turn while it does not answer with 2xx or 3xx.'),
   })
   .superRefine((upstream, context) => {
+    if (upstream.tls && !upstream.targets.some((target) => target.startsWith('https:')))
+      context.addIssue({
+        code: 'custom',
+        path: ['tls'],
+        message: 'is for https:// targets, and there is none',
+      });
     if (upstream.githubToken === 'none' || upstream.plainHttpToken === 'allow') return;
     for (const [at, target] of upstream.targets.entries()) {
       if (sendsInTheClear(target))

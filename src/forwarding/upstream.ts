@@ -1,5 +1,6 @@
 // A service behind the gateway: its targets, whose turn it is, and the connections to them.
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, buildConnector, type Dispatcher } from 'undici';
+import type { TlsFiles } from './tls.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
 
 /** One address of an upstream. */
@@ -16,8 +17,8 @@ export interface Upstream {
   readonly options: UpstreamOptions;
   readonly targets: readonly UpstreamTarget[];
   readonly dispatcher: Dispatcher;
-  /** The next healthy target in turn; null when there is none. */
-  nextTarget(): UpstreamTarget | null;
+  /** The next healthy target in turn, other than the one given; null when there is none. */
+  nextTarget(except?: UpstreamTarget): UpstreamTarget | null;
   close(): Promise<void>;
 }
 
@@ -27,10 +28,11 @@ const KEEP_ALIVE_MS = 4000;
 const MOST_CONNECTIONS = 512;
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
 
-export function createUpstream(name: string, options: UpstreamOptions): Upstream {
+/** @param tls what the files of `options.tls` hold; see tls.ts */
+export function createUpstream(name: string, options: UpstreamOptions, tls: TlsFiles = {}): Upstream {
   const targets = options.targets.map(targetOf);
   const agent = new Agent({
-    connect: { timeout: options.timeouts.connect, rejectUnauthorized: true },
+    connect: connector(options, tls),
     headersTimeout: options.timeouts.headers,
     bodyTimeout: options.timeouts.idle,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -45,15 +47,22 @@ export function createUpstream(name: string, options: UpstreamOptions): Upstream
     options,
     targets,
     dispatcher: agent,
-    nextTarget() {
+    nextTarget(except) {
       for (let tries = 0; tries < targets.length; tries++) {
         const target = targets[turn++ % targets.length];
-        if (target?.healthy) return target;
+        if (target?.healthy && target !== except) return target;
       }
       return null;
     },
     close: () => agent.destroy(),
   };
+}
+
+function connector({ timeouts, tls: options }: UpstreamOptions, files: TlsFiles): buildConnector.connector {
+  const connect = buildConnector({ timeout: timeouts.connect, rejectUnauthorized: true, ...files });
+  const servername = options?.serverName;
+  // undici would ask for the host of the target, whatever its connector was told.
+  return servername === undefined ? connect : (to, done) => connect({ ...to, servername }, done);
 }
 
 function targetOf(address: string): UpstreamTarget {

@@ -1,7 +1,10 @@
 // Sign-in and sessions under /api/auth: the listed endpoints of Better Auth, and nothing else of it.
+
+import { PassThrough } from 'node:stream';
 import type {} from '@fastify/cookie';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
 import { GatewayError } from '../errors.ts';
+import { awaitsContinue, hasBody } from '../forwarding/request-body.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { AUTH_ENDPOINTS, AUTH_PATH, type Endpoint, type SessionUse } from '../policy/own-paths.ts';
 import { banFields, isBanned, type LookUpSession } from '../policy/session.ts';
@@ -27,6 +30,8 @@ export interface AuthRouteParts {
 }
 
 const MAX_BODY_BYTES = 64 * 1024;
+/** From the request to the end of its body. */
+const MAX_BODY_MS = 10_000;
 
 export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts): void {
   app.removeAllContentTypeParsers();
@@ -39,6 +44,13 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
   app.addContentTypeParser('*', { parseAs: 'string', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) =>
     body.length === 0 ? done(null, undefined) : done(new GatewayError('unsupported-media-type'), undefined),
   );
+  // Runs when a request has passed and its body is wanted.
+  app.addHook('preParsing', async ({ raw }, reply, payload) => {
+    if (!hasBody(raw)) return payload;
+    if (Number(raw.headers['content-length']) > MAX_BODY_BYTES) throw new GatewayError('body-too-large');
+    if (awaitsContinue(raw)) reply.raw.writeContinue();
+    return withinTime(payload);
+  });
   const limitPatSignIn = patSignInLimit(app);
   for (const [path, endpoint] of Object.entries(AUTH_ENDPOINTS)) {
     app.route({
@@ -58,6 +70,15 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
       },
     });
   }
+}
+
+/** The same bytes; fails with bad-request when they take too long. */
+function withinTime(payload: RequestPayload): RequestPayload {
+  const fault = new GatewayError('bad-request', { detail: 'The body took too long to arrive.' });
+  const body = new PassThrough().on('error', () => {});
+  const timer = setTimeout(() => body.destroy(fault), MAX_BODY_MS);
+  body.once('close', () => clearTimeout(timer));
+  return payload.pipe(body);
 }
 
 /** @throws {GatewayError} method-not-allowed, cross-site-request */

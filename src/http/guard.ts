@@ -2,7 +2,8 @@
 // refused here. See the walk in ARCHITECTURE.md.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { type ForwardOptions, forward, hasBody } from '../forwarding/forward.ts';
+import { type ForwardOptions, forward } from '../forwarding/forward.ts';
+import { hasBody } from '../forwarding/request-body.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { Upstream } from '../forwarding/upstream.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';

@@ -1,15 +1,20 @@
 // The main port's server: limits, request ids, one canonical target for every request, one answer for every error.
 import { randomUUID } from 'node:crypto';
-import { type IncomingMessage, METHODS } from 'node:http';
-import Fastify, { type FastifyInstance, LogController } from 'fastify';
+import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { GatewayError } from '../errors.ts';
+import { hasBody } from '../forwarding/request-body.ts';
+import { leaveUnread } from '../forwarding/unread-body.ts';
 import { type IsTrusted, plainAddress } from '../policy/client-address.ts';
-import { type AmbiguousReason, parseTarget } from '../policy/target.ts';
+import { framingFault } from '../policy/framing.ts';
+import { parseTarget, type Target } from '../policy/target.ts';
 import { handleErrors, sendProblem } from './errors.ts';
 import { logWhenClosed } from './logging.ts';
 import { answerConnect, answerMalformed } from './malformed.ts';
 import type { ReadOrigin } from './origin.ts';
+import { ambiguousPath } from './request-checks.ts';
 import { newRecord } from './request-record.ts';
 import { watchSilentConnections } from './silent-connections.ts';
 
@@ -31,42 +36,77 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
     genReqId: (request) => requestId(request, isTrusted),
     exposeHeadRoutes: false,
     routerOptions: { caseSensitive: false, maxParamLength: MAX_HEADER_BYTES },
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS },
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: 5000,
+      // A missing Host is refused with the rest that is wrong with a head, in the same words.
+      requireHostHeader: false,
+    },
     clientErrorHandler: answerMalformed,
     frameworkErrors: (cause, request, reply) => {
       request.record = newRecord();
+      leaveUnread(request.raw, reply.raw);
       sendProblem(request, reply, routingFault(request.raw.url ?? '', cause), publicUrl);
     },
   }) as unknown as FastifyInstance;
   // Whatever method Node reads may be an upstream's; what is not served is refused by us, not unknown to Fastify.
   for (const method of METHODS)
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
+  // Beyond 2,000 headers Node leaves out the rest without a word; their bytes are limited anyway.
+  app.server.maxHeadersCount = 0;
   app.server.on('connect', (_request, socket) => answerConnect(socket));
+  // 100 is sent once it is decided that the body is wanted: by forward(), or before a body of ours is read.
+  const handle = (request: IncomingMessage, response: ServerResponse) =>
+    app.server.emit('request', request, response);
+  app.server.on('checkContinue', handle).on('checkExpectation', handle);
+  readNoBodies(app);
   const endSilentConnections = watchSilentConnections(app.server);
   app.addHook('preClose', async () => endSilentConnections());
   app.decorateRequest('record');
+  const condemned = new WeakSet<Socket>();
   app.addHook('onRequest', async (request, reply) => {
+    const { raw } = request;
     request.record = newRecord();
+    // What stands behind a head that cannot be trusted may be part of it.
+    if (condemned.has(raw.socket)) return reply.hijack();
+    // No byte more than came with the head is read until somebody wants the body.
+    if (hasBody(raw)) raw.socket.pause();
     request.record.clientAddress = readOrigin.clientAddress(request);
     logWhenClosed(app.log, request, reply);
     reply.header('x-request-id', request.id);
-    const parsed = parseTarget(request.raw.url ?? '');
-    if (!parsed.ok) throw ambiguous(parsed.reason);
-    request.record.target = parsed.target;
+    const detail = framingFault(raw);
+    if (detail !== null) {
+      condemned.add(raw.socket);
+      throw new GatewayError('bad-request', { detail, headers: { connection: 'close' } });
+    }
+    request.record.target = targetOf(request);
+  });
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    leaveUnread(request.raw, reply.raw);
+    done();
   });
   handleErrors(app, publicUrl);
   return app;
 }
 
+/** Whoever wants a body reads it; parts of the server that do say so with parsers of their own. */
+function readNoBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null, undefined));
+}
+
+/** @throws {GatewayError} ambiguous-path */
+function targetOf(request: FastifyRequest): Target {
+  const parsed = parseTarget(request.raw.url ?? '');
+  if (!parsed.ok) throw ambiguousPath(parsed.reason);
+  return parsed.target;
+}
+
 /** What Fastify's router cannot read, it refuses before any hook runs. */
 function routingFault(url: string, cause: unknown): GatewayError {
   const parsed = parseTarget(url);
-  return parsed.ok ? new GatewayError('bad-request', { cause }) : ambiguous(parsed.reason);
-}
-
-function ambiguous(reason: AmbiguousReason): GatewayError {
-  const detail = `The path is refused because it can be read in more than one way: ${reason}.`;
-  return new GatewayError('ambiguous-path', { detail, fields: { reason } });
+  return parsed.ok ? new GatewayError('bad-request', { cause }) : ambiguousPath(parsed.reason);
 }
 
 /** Our own, so that nobody can write another's id into the log; a trusted proxy's where it gives one. */

@@ -260,3 +260,39 @@ test('changes nothing of what it was given', () => {
     }),
   ).not.toThrow();
 });
+
+describe('what a proxy in front tells', () => {
+  const told: Header[] = [
+    ['X-Real-IP', '203.0.113.9'],
+    ['True-Client-IP', '203.0.113.9'],
+    ['CF-Connecting-IP', '203.0.113.9'],
+    ['cf-ray', 'x'],
+  ];
+  const origin = { forwardedFor: '203.0.113.9', proto: 'https', host: 'hub.example.com', port: '443' };
+
+  test('goes on when the proxy is trusted, and not in another spelling', () => {
+    const sent: Header[] = [...told, ['X_Real_IP', 'x'], ['CF_Connecting.IP', 'x']];
+    expect(clientsOwn(build(sent, { origin: { ...origin, trusted: true, forwarded: null } }))).toEqual(told);
+  });
+
+  test('stays here when it is not', () => {
+    expect(clientsOwn(build(told, { origin: { ...origin, trusted: false, forwarded: null } }))).toEqual([]);
+    expect(clientsOwn(build(told))).toEqual([]);
+  });
+});
+
+test('Forwarded is the gateway’s own, where it is sent at all', () => {
+  const origin = {
+    forwardedFor: 'x',
+    proto: 'https',
+    host: 'x',
+    port: '443',
+    forwarded: 'for=203.0.113.9',
+    trusted: true,
+  };
+  const sent: Header[] = [['Forwarded', 'for=forged']];
+  expect(valuesOf(build(sent, { origin }), 'forwarded')).toEqual(['for=203.0.113.9']);
+  expect(
+    valuesOf(build(sent, { origin: { ...origin, forwarded: null, trusted: true } }), 'forwarded'),
+  ).toEqual([]);
+});

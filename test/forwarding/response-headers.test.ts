@@ -1,16 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { buildResponseHeaders } from '../../src/forwarding/response-headers.ts';
+import { buildResponseHeaders, type ResponseHeaderParts } from '../../src/forwarding/response-headers.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../../src/policy/cookies.ts';
 
 type Header = [name: string, value: string];
 
 /** What the client gets of these headers of an upstream, the gateway’s own request id aside. */
-function passed(headers: readonly Header[], settableCookies = NO_COOKIES): Header[] {
+function passed(headers: readonly Header[], more: Partial<ResponseHeaderParts> = {}): Header[] {
   const flat = buildResponseHeaders({
     rawHeaders: headers.flat().map((part) => Buffer.from(part, 'latin1')),
     requestId: 'request-1',
-    settableCookies,
+    settableCookies: NO_COOKIES,
     ownCookies: [],
+    targets: [{ origin: 'http://10.0.0.1:3000' }],
+    ...more,
   });
   const pairs = flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1]] as Header] : []));
   expect(pairs.filter(([name]) => name.toLowerCase() === 'x-request-id')).toEqual([
@@ -117,13 +119,15 @@ describe('an upstream that may set session cookies', () => {
     '__Secure-better-auth.session_data.0',
     'better-auth.admin_session',
   ])('sets %s', (name) => {
-    expect(passed([['Set-Cookie', `${name}=x`]], SESSION_COOKIES)).toEqual([['Set-Cookie', `${name}=x`]]);
+    expect(passed([['Set-Cookie', `${name}=x`]], { settableCookies: SESSION_COOKIES })).toEqual([
+      ['Set-Cookie', `${name}=x`],
+    ]);
   });
 
   test.each(['better-auth.account_data', '__Secure-better-auth.account_data.1', '=better-auth.account_data'])(
     'does not put a token into %s',
     (name) => {
-      expect(passed([['Set-Cookie', `${name}=x`]], SESSION_COOKIES)).toEqual([]);
+      expect(passed([['Set-Cookie', `${name}=x`]], { settableCookies: SESSION_COOKIES })).toEqual([]);
     },
   );
 });
@@ -135,4 +139,91 @@ test.each([
   'X-Request-Id',
 ])('%s of an upstream stays behind', (name) => {
   expect(passed([[name, 'true']])).toEqual([]);
+});
+
+test.each(['Server', 'Via', 'X-Powered-By'])('%s of an upstream goes down, and none is added', (name) => {
+  expect(passed([[name, 'hub/1']])).toEqual([[name, 'hub/1']]);
+  expect(passed([])).toEqual([]);
+});
+
+test.each(['Location', 'content-location'])('%s does not name the upstream’s own address', (name) => {
+  const mount = { outside: '/github', inside: '' };
+  expect(passed([[name, 'http://10.0.0.1:3000/x']], { mount })).toEqual([[name, '/github/x']]);
+  expect(passed([[name, 'https://example.com/x']], { mount })).toEqual([[name, 'https://example.com/x']]);
+});
+
+describe('Clear-Site-Data', () => {
+  test.each([
+    ['"cookies"', []],
+    ['"Cookies" , "cookies"', []],
+    ['"cache", "cookies", "storage"', ['"cache", "storage"']],
+    ['"cache"', ['"cache"']],
+    ['"*"', ['"cache", "storage", "executionContexts"']],
+  ])('%s does not sign people out', (value, expected) => {
+    expect(passed([['Clear-Site-Data', value]]).map(([, kept]) => kept)).toEqual(expected);
+  });
+
+  test('may, of an upstream that may set session cookies', () => {
+    const header: Header = ['Clear-Site-Data', '"*"'];
+    expect(passed([header], { settableCookies: SESSION_COOKIES })).toEqual([header]);
+  });
+});
+
+describe('an answer for one person', () => {
+  const answer = { cors: null, authenticated: true };
+
+  test('that says nothing about caching is kept by nobody', () => {
+    expect(passed([['ETag', '"x"']], { answer })).toEqual([
+      ['ETag', '"x"'],
+      ['Cache-Control', 'private, no-store'],
+    ]);
+  });
+
+  test.each([
+    ['Cache-Control', 'max-age=60'],
+    ['cache-control', 'no-cache'],
+    ['Expires', 'Wed, 21 Oct 2037 07:28:00 GMT'],
+  ] as Header[])('that says %s: %s is kept for each person alone', (...header) => {
+    expect(passed([header], { answer })).toEqual([header, ['Vary', 'Cookie']]);
+  });
+
+  test('is no other than one for everybody where there is nobody', () => {
+    expect(passed([], { answer: { cors: null, authenticated: false } })).toEqual([]);
+  });
+
+  test('that carries a session cookie is kept by nobody, whatever its upstream says', () => {
+    const ours = ['better-auth.session_token=x', 'private, no-store'];
+    const sent: Header[] = [
+      ['Cache-Control', 'public, max-age=60'],
+      ['Expires', 'Wed, 21 Oct 2037 07:28:00 GMT'],
+      ['CDN-Cache-Control', 'max-age=60'],
+      ['Surrogate-Control', 'max-age=60'],
+    ];
+    const kept = passed(sent, { answer, ownCookies: ours.slice(0, 1) });
+    expect(kept.map(([, value]) => value)).toEqual(ours);
+  });
+});
+
+describe('CORS headers', () => {
+  const theirs: Header[] = [
+    ['Access-Control-Allow-Origin', '*'],
+    ['access-control-allow-credentials', 'true'],
+    ['Access-Control-Anything', 'x'],
+    ['Vary', 'Origin'],
+  ];
+
+  test('are the upstream’s where the route says nothing', () => {
+    expect(passed(theirs, { answer: { cors: null, authenticated: false } })).toEqual(theirs);
+    expect(passed(theirs)).toEqual(theirs);
+  });
+
+  test('are the gateway’s where the route does', () => {
+    const cors = ['Access-Control-Allow-Origin', 'https://a.example', 'Vary', 'Origin'];
+    expect(passed(theirs, { answer: { cors, authenticated: false } })).toEqual([
+      ['Vary', 'Origin'],
+      ['Access-Control-Allow-Origin', 'https://a.example'],
+      ['Vary', 'Origin'],
+    ]);
+    expect(passed(theirs, { answer: { cors: [], authenticated: false } })).toEqual([['Vary', 'Origin']]);
+  });
 });
