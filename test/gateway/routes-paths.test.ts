@@ -251,3 +251,35 @@ describe('the gateway’s own endpoints in another spelling', () => {
     expect((await createClient(gateway.url).curl('/API/auth/subscription')).status).toBe(200);
   });
 });
+
+test('whoever calls itself a health check is asked who it is like everybody', async (context) => {
+  const agents = [
+    'kube-probe/1.33',
+    'ELB-HealthChecker/2.0',
+    'GoogleHC/1.0',
+    'Consul Health Check',
+    'curl/8',
+  ];
+  const paths = [
+    'healthz',
+    'livez',
+    'readyz',
+    'ping',
+    'health',
+    'status',
+    'metrics',
+    'favicon.ico',
+    'robots.txt',
+  ];
+  const before = gateway.upstream.seen.length;
+  let tried = 0;
+  for (const agent of agents)
+    for (const path of paths.flatMap((each) => [`/api/${each}`, `/${each}`, `/api/x?path=/${each}`])) {
+      const headers = { 'user-agent': agent, 'x-health-check': '1', 'x-forwarded-uri': '/public/x' };
+      expect([401, 404], path).toContain((await send(gateway.url + path, { headers })).status);
+      tried++;
+    }
+  const passed = gateway.upstream.seen.length - before;
+  expect(passed).toBe(0);
+  report(context, { 'health checks pretended': tried, 'health checks passed': passed });
+});
