@@ -24,6 +24,7 @@ import { type AdminParts, createAdminServer } from './http/admin-server.ts';
 import { registerAuthRoutes } from './http/auth-routes.ts';
 import { registerGuard } from './http/guard.ts';
 import { createLogger } from './http/logging.ts';
+import { createOpenStreams } from './http/open-streams.ts';
 import { originReader, type ReadOrigin } from './http/origin.ts';
 import { registerReservedPaths, signInUrl } from './http/paths.ts';
 import { registerRequestChecks } from './http/request-checks.ts';
@@ -217,6 +218,9 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
   registerUserScopes(app, sessions.lookUp);
   registerSignInPage(app, { publicUrl, trustedOrigins, hasGitHub: config.github.client !== null });
   registerReservedPaths(app);
+  const { lookUp, watch, extend } = sessions;
+  const streams = createOpenStreams({ lookUp, watch, extend, limits: config.streams });
+  app.addHook('preClose', async () => streams.endAll());
   registerGuard(app, {
     matchRoute: createRouteTable(config.routes),
     lookUp: sessions.lookUp,
@@ -227,6 +231,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     identify: preparedIdentities({ readToken, sessionHash: publicSessionHash }),
     trustedOrigins,
     forwarded: readOrigin.forwarded,
+    streams,
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
   });
 }

@@ -55,6 +55,21 @@ export const fileSchema = z
       })
       .prefault({})
       .describe('Who may sign in.'),
+    streams: z
+      .strictObject({
+        perPerson: z
+          .int()
+          .min(1)
+          .default(100)
+          .describe('Event streams and WebSockets one person may have open; further ones get 429.'),
+        total: z
+          .int()
+          .min(1)
+          .default(10_000)
+          .describe('Event streams and WebSockets open in all; further ones get 503.'),
+      })
+      .prefault({})
+      .describe('How many streams one process keeps open at a time.'),
     sessions: z
       .strictObject({
         staleIfError: duration('15m').describe('How long a cached session is served while no store answers.'),

@@ -1,13 +1,24 @@
 // How a request moves: to one target over HTTP/1.1 and its answer back, both streamed, nothing kept.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
+import type { Silenceable } from './idle.ts';
 import type { Mount } from './location.ts';
 import { awaitsContinue, hasBody, RequestBody } from './request-body.ts';
 import { type AnswerPolicy, buildResponseHeaders } from './response-headers.ts';
+import {
+  EventBoundary,
+  finalEvent,
+  type Goodbye,
+  type OnStream,
+  type StreamKind,
+  streamKind,
+} from './streams.ts';
 import { closeAfterEarlyAnswer, dropRest } from './unread-body.ts';
 import type { Upstream, UpstreamTarget } from './upstream.ts';
+import { joinWebSocket, type Upgrade } from './websocket.ts';
 import './wire.ts';
 
 /** Limits of the route that override the upstream's. */
@@ -16,6 +27,8 @@ export interface ForwardLimits {
   readonly headersMs?: number;
   /** Milliseconds of silence within the answer, and within the body of a request. */
   readonly idleMs?: number;
+  /** Milliseconds of silence of an event stream or WebSocket. */
+  readonly streamMs?: number;
   readonly maxBodyBytes?: number;
 }
 
@@ -37,6 +50,12 @@ export interface ForwardOptions {
   readonly mount?: Mount;
   /** Of the route, where they differ from the upstream's. */
   readonly limits?: ForwardLimits;
+  /** Told of answers that stay open; see streams.ts. */
+  readonly onStream?: OnStream;
+  /** Event streams that are ended are told why. */
+  readonly finalEvent?: boolean;
+  /** The connection behind a WebSocket handshake. */
+  readonly upgrade?: Upgrade | null;
 }
 
 /**
@@ -51,7 +70,7 @@ export function forward(options: ForwardOptions): Promise<void> {
  * undici's callbacks for one exchange. The ones with raw headers are used: they keep spelling, order and
  * repetitions, and save undici parsing what we only pass on.
  */
-class Exchange implements Dispatcher.DispatchHandler {
+class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   readonly #options: ForwardOptions;
   readonly #body: RequestBody | null;
   readonly #resolve: () => void;
@@ -60,6 +79,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** From here on bytes of the request may be with an upstream: it is not sent a second time. */
   #isUnderWay = false;
   #abort: (reason?: Error) => void = () => {};
+  #release: (() => void) | null = null;
+  #events: EventBoundary | null = null;
+  idleMs = 0;
+  lastSeen = 0;
 
   constructor(options: ForwardOptions, resolve: () => void, reject: (error: GatewayError) => void) {
     const { request, response, limits, upstream } = options;
@@ -85,7 +108,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(): void {
-    const { upstream, request, path, headers, limits } = this.#options;
+    const { upstream, request, path, headers, limits, upgrade } = this.#options;
     try {
       upstream.dispatcher.dispatch(
         {
@@ -95,7 +118,7 @@ class Exchange implements Dispatcher.DispatchHandler {
           headers,
           body: this.#body,
           headersTimeout: limits?.headersMs,
-          bodyTimeout: limits?.idleMs,
+          upgrade: upgrade ? 'websocket' : null,
         },
         this,
       );
@@ -115,25 +138,96 @@ class Exchange implements Dispatcher.DispatchHandler {
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // Informational answers are between the upstream and us.
     if (status < 200) return true;
-    const { request, response, requestId, ownCookies, upstream, answer, mount } = this.#options;
+    const { request, response, upstream } = this.#options;
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
     if (rawHeaders.length > 2 * MOST_HEADERS) throw new errors.HeadersOverflowError();
-    const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
-    const { targets } = upstream;
-    const parts = { rawHeaders, requestId, settableCookies, ownCookies, answer, targets, mount };
+    const headers = this.#headersOf(rawHeaders);
+    this.#watch(rawHeaders);
     if (this.#body !== null) closeAfterEarlyAnswer(request, response);
-    response.writeHead(status, buildResponseHeaders(parts));
+    response.writeHead(status, headers);
+    upstream.idle.add(this);
     // The head goes out at once. Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
     response.write(NOTHING);
     response.on('drain', resume);
     return true;
   }
 
+  #headersOf(rawHeaders: Buffer[]): string[] {
+    const { requestId, ownCookies, upstream, answer, mount } = this.#options;
+    const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
+    const { targets } = upstream;
+    return buildResponseHeaders({
+      rawHeaders,
+      requestId,
+      settableCookies,
+      ownCookies,
+      answer,
+      targets,
+      mount,
+    });
+  }
+
+  /** @throws {GatewayError} when there may be no further stream */
+  #watch(rawHeaders: Buffer[]): void {
+    const kind = streamKind(rawHeaders);
+    const { limits, upstream, onStream, finalEvent } = this.#options;
+    const { timeouts } = upstream.options;
+    const isStream = kind === 'event-stream';
+    this.idleMs = isStream ? (limits?.streamMs ?? timeouts.stream) : (limits?.idleMs ?? timeouts.idle);
+    if (kind === null || onStream === undefined) return;
+    this.#release = onStream(kind, (goodbye) => this.#end(kind, goodbye));
+    if (isStream && finalEvent) this.#events = new EventBoundary(rawHeaders);
+  }
+
+  /** What is no stream of events must look cut. */
+  #end(kind: StreamKind, goodbye: Goodbye): void {
+    const { response } = this.#options;
+    if (kind === 'event-stream' && response.headersSent) {
+      if (this.#events?.isBetween) response.write(finalEvent(goodbye));
+      response.end();
+    }
+    this.#abort(new errors.RequestAbortedError(goodbye.reason));
+  }
+
+  onUpgrade(_status: number, rawHeaders: Buffer[], upstreamSocket: Duplex): void {
+    const { request, response, upgrade, limits, upstream, onStream = () => () => {} } = this.#options;
+    response.off('close', this.#onClientClose);
+    const idleMs = limits?.streamMs ?? upstream.options.timeouts.stream;
+    try {
+      if (!upgrade) throw new GatewayError('upstream-broken');
+      const headers = this.#headersOf(rawHeaders);
+      const sides = { upgrade, upstream: upstreamSocket, idleMs, onStream };
+      joinWebSocket({ ...sides, request, response, rawHeaders, headers });
+      this.#resolve();
+    } catch (error) {
+      upstreamSocket.destroy();
+      this.#reject(
+        error instanceof GatewayError ? error : new GatewayError('upstream-broken', { cause: error }),
+      );
+    }
+  }
+
   onData(chunk: Buffer): boolean {
+    this.lastSeen = this.#options.upstream.idle.now;
+    this.#events?.push(chunk);
     return this.#options.response.write(chunk);
   }
 
+  get isHeldBack(): boolean {
+    return this.#options.response.writableNeedDrain;
+  }
+
+  onSilence(): void {
+    this.#abort(new errors.BodyTimeoutError());
+  }
+
+  #leave(): void {
+    this.#options.upstream.idle.delete(this);
+    this.#release?.();
+  }
+
   onComplete(): void {
+    this.#leave();
     this.#endBody();
     this.#options.response.end();
     this.#resolve();
@@ -142,11 +236,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   onError(error: Error): void {
     const { response } = this.#options;
     if (this.#turnsToAnotherTarget(error)) return;
+    this.#leave();
     response.off('close', this.#onClientClose);
     if (response.headersSent && isBodiless(response.statusCode, error)) {
       this.#endBody();
       response.end();
-    } else if (response.headersSent) response.destroy();
+    } else if (response.headersSent && !response.writableEnded) response.destroy();
     this.#body?.destroy();
     if (response.headersSent || response.destroyed) this.#resolve();
     else this.#reject(error instanceof GatewayError ? error : upstreamFault(error, this.#isUnderWay));

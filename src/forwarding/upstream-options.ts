@@ -63,6 +63,7 @@ export const upstreamSchema = z
         connect: duration('2s').describe('Time to open a connection.'),
         headers: duration('30s').describe('Time from the request to the first line of the answer.'),
         idle: duration('5m').describe('Longest silence within an answer.'),
+        stream: duration('1h').describe('Longest silence of an event stream or WebSocket.'),
       })
       .prefault({}),
     tls: tlsSchema.optional().describe('Certificates for https:// targets; they are always verified.'),

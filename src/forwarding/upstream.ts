@@ -1,5 +1,6 @@
 // A service behind the gateway: its targets, whose turn it is, and the connections to them.
 import { Agent, buildConnector, type Dispatcher } from 'undici';
+import { IdleWatch } from './idle.ts';
 import type { TlsFiles } from './tls.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
 
@@ -17,6 +18,8 @@ export interface Upstream {
   readonly options: UpstreamOptions;
   readonly targets: readonly UpstreamTarget[];
   readonly dispatcher: Dispatcher;
+  /** Looks after the silence of its answers. */
+  readonly idle: IdleWatch;
   /** The next healthy target in turn, other than the one given; null when there is none. */
   nextTarget(except?: UpstreamTarget): UpstreamTarget | null;
   close(): Promise<void>;
@@ -34,19 +37,22 @@ export function createUpstream(name: string, options: UpstreamOptions, tls: TlsF
   const agent = new Agent({
     connect: connector(options, tls),
     headersTimeout: options.timeouts.headers,
-    bodyTimeout: options.timeouts.idle,
+    // See idle.ts: undici would not tell an event stream from a download that hangs.
+    bodyTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: 60_000,
     maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
     pipelining: 1,
     connections: MOST_CONNECTIONS,
   });
+  const idle = new IdleWatch();
   let turn = 0;
   return {
     name,
     options,
     targets,
     dispatcher: agent,
+    idle,
     nextTarget(except) {
       for (let tries = 0; tries < targets.length; tries++) {
         const target = targets[turn++ % targets.length];
@@ -54,7 +60,10 @@ export function createUpstream(name: string, options: UpstreamOptions, tls: TlsF
       }
       return null;
     },
-    close: () => agent.destroy(),
+    close: () => {
+      idle.close();
+      return agent.destroy();
+    },
   };
 }
 

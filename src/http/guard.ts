@@ -5,8 +5,11 @@ import { GatewayError } from '../errors.ts';
 import { type ForwardOptions, forward } from '../forwarding/forward.ts';
 import { hasBody } from '../forwarding/request-body.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
+import type { OnStream } from '../forwarding/streams.ts';
 import type { Upstream } from '../forwarding/upstream.ts';
+import type { Upgrade } from '../forwarding/websocket.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
+import { isSafeMethod } from '../policy/cross-site.ts';
 import { isOwnPath } from '../policy/own-paths.ts';
 import { type Route, upstreamPath } from '../policy/route.ts';
 import type { MatchRoute, RouteMatch } from '../policy/route-table.ts';
@@ -14,7 +17,9 @@ import type { RenewSession, Session } from '../policy/session.ts';
 import type { Target } from '../policy/target.ts';
 import { allowReading, answerPreflight } from './cross-origin.ts';
 import { ask, type JudgeParts, judge, reportRefusal } from './judge.ts';
+import type { OpenStreams } from './open-streams.ts';
 import { ambiguousPath, ROUTED } from './request-checks.ts';
+import { upgradeOf } from './upgrades.ts';
 
 export interface GuardParts extends JudgeParts {
   readonly matchRoute: MatchRoute;
@@ -27,6 +32,7 @@ export interface GuardParts extends JudgeParts {
     options?: { token: boolean },
   ) => string[] | Promise<string[]>;
   readonly forwarded: (request: FastifyRequest) => Origin;
+  readonly streams: OpenStreams;
 }
 
 // CONNECT asks for a tunnel and TRACE reflects headers: neither is for a gateway.
@@ -54,16 +60,29 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
     return reply;
   const route = routeOf(request, parts.matchRoute(request.method, target, origin.host));
   const cors = allowReading(request, reply, route);
+  const upgrade = upgradeOf(request.raw);
   const lookup = route.access.kind === 'public' ? null : await ask(request, parts.lookUp);
-  const session = judge(request, route, lookup, parts);
+  const session = judge(request, route, lookup, parts, upgrade !== null);
   refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
   const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
   const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
   const answer = { cors, authenticated: session !== null };
-  await send(request, reply, { route, upstream, identity, answer, origin, ownCookies });
+  const onStream = streamOpener(request, route, session, upgrade, parts.streams);
+  await send(request, reply, { route, upstream, identity, answer, origin, ownCookies, upgrade, onStream });
   return reply;
+}
+
+function streamOpener(
+  { method, headers: { cookie: cookieHeader } }: FastifyRequest,
+  route: Route,
+  session: Session | null,
+  upgrade: Upgrade | null,
+  streams: OpenStreams,
+): OnStream {
+  const safeMethod = upgrade === null && isSafeMethod(method);
+  return (kind, end) => streams.open({ kind, session, cookieHeader, route, safeMethod, end });
 }
 
 /** Fastify finds our own paths in any case; with a slash at the end, or in escapes it does not decode, it would not. */
@@ -130,6 +149,8 @@ interface Dispatch {
   readonly answer: ForwardOptions['answer'];
   readonly origin: Origin;
   readonly ownCookies: readonly string[];
+  readonly upgrade: Upgrade | null;
+  readonly onStream: OnStream;
 }
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
@@ -159,10 +180,14 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     limits: route.limits,
     answer,
     mount: route.mount,
+    finalEvent: route.finalEvent,
+    onStream: dispatch.onStream,
+    upgrade: dispatch.upgrade,
     headers,
     requestId: request.id,
     ownCookies,
   });
+  record.isWebSocket = dispatch.upgrade !== null && !reply.raw.headersSent && !reply.raw.destroyed;
   reply.hijack();
 }
 

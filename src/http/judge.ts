@@ -41,9 +41,11 @@ export function judge(
   route: Route,
   lookup: Lookup | null,
   parts: JudgeParts,
+  isUpgrade: boolean,
 ): Session | null {
   const now = Date.now();
-  const safeMethod = isSafeMethod(request.method);
+  // What is sent over a WebSocket may change anything.
+  const safeMethod = !isUpgrade && isSafeMethod(request.method);
   const crossSite = !safeMethod && isRefusedAsCrossSite(request, route, parts.trustedOrigins);
   const decision = decide({ access: route.access, lookup, crossSite, safeMethod, now });
   if (decision.allow) {

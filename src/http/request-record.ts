@@ -18,6 +18,8 @@ export interface RequestRecord {
   userId: string | null;
   impersonatedBy: string | null;
   lookupMs: number | null;
+  /** The handshake was accepted: what is told is how it was opened, and how long it lasted. */
+  isWebSocket: boolean;
   /** `performance.now()` when the request went to the upstream. */
   upstreamStartedAt: number | null;
 }
@@ -43,6 +45,7 @@ export function newRecord(): RequestRecord {
     userId: null,
     impersonatedBy: null,
     lookupMs: null,
+    isWebSocket: false,
     upstreamStartedAt: null,
   };
 }

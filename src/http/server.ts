@@ -17,6 +17,7 @@ import type { ReadOrigin } from './origin.ts';
 import { ambiguousPath } from './request-checks.ts';
 import { newRecord } from './request-record.ts';
 import { watchSilentConnections } from './silent-connections.ts';
+import { asksForWebSocket, takeUpgrades } from './upgrades.ts';
 
 export interface ServerOptions {
   readonly publicUrl: string;
@@ -42,6 +43,7 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
       connectionsCheckingInterval: 5000,
       // A missing Host is refused with the rest that is wrong with a head, in the same words.
       requireHostHeader: false,
+      shouldUpgradeCallback: asksForWebSocket,
     },
     clientErrorHandler: answerMalformed,
     frameworkErrors: (cause, request, reply) => {
@@ -60,6 +62,7 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
   const handle = (request: IncomingMessage, response: ServerResponse) =>
     app.server.emit('request', request, response);
   app.server.on('checkContinue', handle).on('checkExpectation', handle);
+  takeUpgrades(app);
   readNoBodies(app);
   const endSilentConnections = watchSilentConnections(app.server);
   app.addHook('preClose', async () => endSilentConnections());

@@ -18,6 +18,8 @@ export function watchSilentConnections(server: Server): () => void {
     count(socket, 1);
     response.once('close', () => count(socket, -1));
   });
+  // A WebSocket is no longer HTTP: it is ended in its own way.
+  server.on('upgrade', (_request, socket) => requests.delete(socket as Socket));
   return () => {
     for (const [socket, underWay] of requests) if (underWay === 0) socket.destroy();
   };

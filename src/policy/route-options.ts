@@ -99,9 +99,19 @@ export const routeSchema = z.strictObject({
     .strictObject({
       headers: durationSchema.optional().describe('Time from the request to the first line of the answer.'),
       idle: durationSchema.optional().describe('Longest silence within an answer.'),
+      stream: durationSchema.optional().describe('Longest silence of an event stream or WebSocket.'),
     })
     .optional()
     .describe('Override the timeouts of the upstream.'),
+  maxStreams: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Event streams and WebSockets open at a time on this route; further ones get 503.'),
+  finalEvent: z
+    .boolean()
+    .default(false)
+    .describe('true: an event stream that ends with its session is sent an `event: gateway` that says why.'),
 });
 
 export type RouteOptions = z.output<typeof routeSchema>;

@@ -20,6 +20,8 @@ export interface RouteLimits {
   readonly headersMs?: number;
   /** In milliseconds. */
   readonly idleMs?: number;
+  /** In milliseconds. */
+  readonly streamMs?: number;
   readonly maxBodyBytes?: number;
 }
 
@@ -41,6 +43,9 @@ export interface Route {
   readonly refusesCrossSite: boolean;
   readonly cors: CorsPolicy | null;
   readonly limits: RouteLimits | undefined;
+  readonly maxStreams: number;
+  /** Event streams are told why they end. */
+  readonly finalEvent: boolean;
 }
 
 /** How a route changes the beginning of a path; both are empty where it does not. */
@@ -68,6 +73,8 @@ export function compileRoute(options: RouteOptions): Route {
     refusesCrossSite: options.crossSite === 'refuse',
     cors: options.cors ? compileCors(options.cors, methods) : null,
     limits: compileLimits(options),
+    maxStreams: options.maxStreams ?? Number.POSITIVE_INFINITY,
+    finalEvent: options.finalEvent,
   };
 }
 
@@ -107,7 +114,8 @@ function compileAccess({ access, impersonation }: RouteOptions): Access {
 
 function compileLimits({ timeouts, maxBodySize }: RouteOptions): RouteLimits | undefined {
   if (timeouts === undefined && maxBodySize === undefined) return undefined;
-  return { headersMs: timeouts?.headers, idleMs: timeouts?.idle, maxBodyBytes: maxBodySize };
+  const { headers, idle, stream } = timeouts ?? {};
+  return { headersMs: headers, idleMs: idle, streamMs: stream, maxBodyBytes: maxBodySize };
 }
 
 function nextSlash(path: string, from: number): number {

@@ -92,6 +92,7 @@ function createTierQuestion(parts: LookupParts) {
   const readStore = restingStore(parts.readStore);
 
   async function ask(cookieValue: string, token: string, hash: string, since: Moment): Promise<Told> {
+    const askedAt = performance.now();
     // What changed since the question was asked is not in the answer.
     const isTrue = (session: Session) => !log.isRevoked(since, revokingKeys(hash, session));
     const entry = await fromShared(shared, token, health);
@@ -102,7 +103,8 @@ function createTierQuestion(parts: LookupParts) {
       if (stale) return { lookup: stale, age: 0 };
       return entry && isTrue(entry.session) ? told(entry) : { lookup, age: 0 };
     }
-    if (lookup.outcome === 'found' && hearsChanges() && isTrue(lookup.session))
+    const isTimely = performance.now() - askedAt < FILL_WITHIN_MS;
+    if (lookup.outcome === 'found' && isTimely && hearsChanges() && isTrue(lookup.session))
       fill(shared, token, lookup.session, health);
     return { lookup, age: 0 };
   }
@@ -121,6 +123,9 @@ function createTierQuestion(parts: LookupParts) {
     }
   };
 }
+
+/** Longer ago than that, the place of an entry that was deleted meanwhile may no longer be kept; see shared.ts. */
+const FILL_WITHIN_MS = 1500;
 
 interface Told {
   readonly lookup: Lookup;

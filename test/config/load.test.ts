@@ -104,14 +104,17 @@ describe('loads', () => {
     crossSite: allow
     reportOnly: true
     maxBodySize: 10mb
-    timeouts: { headers: 2m }
+    maxStreams: 500
+    finalEvent: true
+    timeouts: { headers: 2m, stream: 4h }
     cors: { origins: [https://app.example.com], credentials: true }`);
     expect(loadText(text).routes).toEqual([
       {
         ...{ path: '/x/**', upstream: 'hub', hosts: ['hub.example.com', '*.example.com'], rewrite: '/y' },
         ...{ access: 'session', impersonation: 'read-only', caseSensitive: false },
         ...{ encodedSlashes: 'allow', pathParameters: 'allow', crossSite: 'allow', reportOnly: true },
-        ...{ maxBodySize: 10 * 1024 * 1024, timeouts: { headers: 120_000 } },
+        ...{ maxStreams: 500, finalEvent: true },
+        ...{ maxBodySize: 10 * 1024 * 1024, timeouts: { headers: 120_000, stream: 14_400_000 } },
         cors: {
           ...{ origins: ['https://app.example.com'], credentials: true, maxAge: 600_000 },
           ...{ headers: ['content-type'], exposeHeaders: [] },
