@@ -8,6 +8,8 @@ export interface ReadinessParts {
   readonly redis: Redis | null;
   /** Are changes heard? `ok`, or what is wrong. */
   readonly listener: () => string;
+  /** Told that the database has answered, with its tables. */
+  readonly onDatabase: () => void;
   /** Told why a store does not answer. */
   readonly onError: (store: 'database' | 'redis', error: unknown) => void;
 }
@@ -18,13 +20,13 @@ export async function readiness(parts: ReadinessParts): Promise<Record<string, s
   return { database, listener: parts.listener(), ...(redis !== null && { redis }) };
 }
 
-async function databaseState({ database, onError }: ReadinessParts): Promise<string> {
+async function databaseState({ database, onDatabase, onError }: ReadinessParts): Promise<string> {
   try {
     const there = await tableNames(database);
     const missing = TABLES.filter((name) => !there.includes(name));
-    return missing.length === 0
-      ? 'ok'
-      : `tables are missing (${missing.join(', ')}): run the command migrate`;
+    if (missing.length > 0) return `tables are missing (${missing.join(', ')}): run the command migrate`;
+    onDatabase();
+    return 'ok';
   } catch (error) {
     onError('database', error);
     return 'does not answer';

@@ -8,6 +8,7 @@ import type { Tables, UserTable } from '../database/tables.ts';
 import { GatewayError } from '../errors.ts';
 import { type Ban, banFields, isBanned } from '../policy/session.ts';
 import type { GitHubPerson, Grant } from './github.ts';
+import { oneAtATime } from './one-at-a-time.ts';
 import type { TokenCipher } from './token-cipher.ts';
 
 /** Records a sign-in and returns the person's user id. */
@@ -34,13 +35,14 @@ export function signInRecorder(options: PeopleOptions): RecordSignIn {
   const { database, cipher, onUserChanged } = options;
   const admins = lowerCase(options.admins);
   const logins = lowerCase(options.logins);
+  const inTurn = oneAtATime();
   return async (person, grant) => {
     const login = person.login.toLowerCase();
     if (logins.size > 0 && !logins.has(login)) throw new GatewayError('membership-missing');
     const isNamed = admins.has(login) || logins.has(login);
     const account = await accountColumns(database, cipher, person, grant);
-    const userId = await inTransaction(database, async (transaction) => {
-      // Parallel first sign-ins of one person must not make two.
+    const record = async (transaction: Kysely<Tables>) => {
+      // Parallel first sign-ins of one person must not make two; other gateways sign in, too.
       await database.lockInTransaction(transaction, `github:${person.id}`);
       const known = await findByGitHubId(transaction, person.id);
       if (known) refuseBanned(known);
@@ -51,7 +53,8 @@ export function signInRecorder(options: PeopleOptions): RecordSignIn {
       await writeProfile(database, transaction, user.id, person, grant);
       if (admins.has(login)) await makeAdmin(transaction, user);
       return user.id;
-    });
+    };
+    const userId = await inTurn(person.id, () => inTransaction(database, record));
     await onUserChanged(userId);
     return userId;
   };

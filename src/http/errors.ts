@@ -2,6 +2,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, GatewayError, problemOf } from '../errors.ts';
 import { AUTH_PATH } from '../policy/own-paths.ts';
+import { innermost } from './logging.ts';
 import { signInLocation } from './sign-in-page.ts';
 
 /** Answers with a problem document and notes the reason for the log. */
@@ -11,8 +12,7 @@ export function sendProblem(
   error: GatewayError,
   realm: string,
 ): void {
-  request.record.reason = error.code;
-  if (error.status >= 500) request.log.warn({ err: error }, error.code);
+  note(request, error);
   const problem = problemOf(error, request.id);
   // Better Auth's clients, and applications made for them, read the text from `message`.
   const isAuth = request.record.target.path.startsWith(`${AUTH_PATH}/`);
@@ -25,17 +25,26 @@ export function sendProblem(
   reply.send(JSON.stringify(body));
 }
 
+/**
+ * For the request's own line in the log. Only what should never happen gets another one, with its stack: the rest may
+ * come with every request for as long as something is away.
+ */
+function note(request: FastifyRequest, error: GatewayError): void {
+  request.record.reason = error.code;
+  if (error.cause !== undefined) request.record.cause = innermost(error);
+  if (error.code === 'internal-error') request.log.error({ err: error }, error.code);
+}
+
 /** Registers the handlers by which every error of the Fastify instance is answered. */
 export function handleErrors(app: FastifyInstance, publicUrl: string): void {
   app.setErrorHandler((error: FastifyError | GatewayError, request, reply) => {
     const known = error instanceof GatewayError ? error : translate(error);
     if (known.status === 401 && wantsPage(request)) {
-      request.record.reason = known.code;
+      note(request, known);
       return reply.header('cache-control', 'no-store').redirect(signInLocation(request.record.target), 302);
     }
     if (isCallback(request) && wantsPage(request)) {
-      request.record.reason = known.code;
-      request.log.warn({ err: known }, 'sign-in failed');
+      note(request, known);
       return reply.header('cache-control', 'no-store').redirect(`/_gateway/sign-in?error=${known.code}`, 302);
     }
     sendProblem(request, reply, known, publicUrl);

@@ -38,6 +38,16 @@ export function describeError(error: unknown, depth = 0): Record<string, unknown
   return described;
 }
 
+/** The message of the first cause. */
+export function innermost(error: Error): string {
+  let inner: unknown = error;
+  for (let depth = 0; depth < 8 && inner instanceof Error && inner.cause !== undefined; depth++)
+    inner = inner.cause;
+  if (inner instanceof AggregateError) inner = inner.errors[0];
+  const { code, message } = inner as { code?: unknown; message?: unknown };
+  return String(message || code || inner);
+}
+
 /** Writes the request's line once its answer is over, or its client gone. */
 export function logWhenClosed(log: FastifyBaseLogger, request: FastifyRequest, reply: FastifyReply): void {
   reply.raw.once('close', () => {
@@ -54,6 +64,7 @@ export function logWhenClosed(log: FastifyBaseLogger, request: FastifyRequest, r
         upstream: record.upstream,
         decision: record.decision,
         reason: record.reason,
+        cause: record.cause ?? undefined,
         status: record.isWebSocket ? 101 : reply.raw.headersSent ? reply.raw.statusCode : null,
         completed: record.isWebSocket || reply.raw.writableFinished,
         tier: record.tier,

@@ -14,6 +14,8 @@ export interface RequestRecord {
   decision: 'allow' | 'deny' | 'report' | null;
   /** Code of the refusal or failure, or of what would have been one. */
   reason: string | null;
+  /** What was behind a failure, in the words of the part that failed. */
+  cause: string | null;
   tier: Tier | null;
   userId: string | null;
   impersonatedBy: string | null;
@@ -41,6 +43,7 @@ export function newRecord(): RequestRecord {
     upstream: null,
     decision: null,
     reason: null,
+    cause: null,
     tier: null,
     userId: null,
     impersonatedBy: null,

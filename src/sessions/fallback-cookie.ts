@@ -46,7 +46,7 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
   const known = new LRUCache<string, number>({ max: MOST_KNOWN });
 
   const isOutdated = (madeAt: number, keys: readonly string[]) =>
-    log.isRevokedAfter(madeAt - UNCERTAIN_MS, keys);
+    log.isDoubtfulAfter(madeAt - UNCERTAIN_MS, keys);
 
   const isOld = (session: Session, madeAt: number) => {
     const age = Date.now() - madeAt;

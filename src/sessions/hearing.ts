@@ -22,6 +22,8 @@ export interface HearingOptions {
   /** Past a pooler, which would not keep the connection. */
   readonly connectionString: string | null;
   readonly revocations: Revocations;
+  /** Told when the store has just answered after a gap. */
+  readonly onStoreBack: () => void;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   /** Told for the metrics. */
   readonly onStateChange?: (state: string, isOn: boolean) => void;
@@ -53,8 +55,9 @@ function hearPostgres(connectionString: string, options: HearingOptions): Hearin
     },
     onChange: revocations.heard,
     onArmed(complete) {
+      options.onStoreBack();
       // What happened before, or in a gap, was not heard.
-      revocations.everythingChanged();
+      revocations.changesMissed();
       say(!complete, 'triggers are missing or disabled (run the command migrate)');
     },
     onLost: (error) => say(true, 'the listening connection is lost', error),

@@ -50,18 +50,17 @@ export function createLocalTier(options: LocalTierOptions): LocalTier {
     clock = () => performance.now(),
   } = options;
   const entries = new LRUCache<string, Entry>({ max: mostEntries });
-  const read = (cookieValue: string, mostAge: number): Answer | null => {
-    const entry = entries.get(cookieValue);
-    if (entry === undefined) return null;
-    if (log.isRevoked(entry.since, entry.keys)) {
-      entries.delete(cookieValue);
-      return null;
-    }
-    return clock() - entry.keptAt < mostAge ? entry.answer : null;
-  };
+  const youngerThan = (mostAge: number, entry: Entry | undefined) =>
+    entry !== undefined && clock() - entry.keptAt < mostAge ? entry : null;
   return {
-    fresh: (cookieValue) => read(cookieValue, freshMs()),
-    stale: (cookieValue) => read(cookieValue, staleIfErrorMs),
+    fresh(cookieValue) {
+      const entry = youngerThan(freshMs(), entries.get(cookieValue));
+      return entry === null || log.isDoubtful(entry.since, entry.keys) ? null : entry.answer;
+    },
+    stale(cookieValue) {
+      const entry = youngerThan(staleIfErrorMs, entries.get(cookieValue));
+      return entry === null || log.isRevoked(entry.since, entry.keys) ? null : entry.answer;
+    },
     keep(cookieValue, keys, answer, since, age = 0) {
       // A ban's end is nobody's session: what lifts it could not be told from here.
       if (answer.outcome === 'none' && answer.reason === 'user-banned') return;

@@ -83,25 +83,22 @@ export function createStoreLookup(
 
 /** How often a question is asked anew because its answer was overtaken by a revocation. */
 const MOST_ROUNDS = 3;
-/** A store that failed so often in a row is left alone for a moment: nobody waits for it in vain. */
-const MOST_FAILURES = 3;
-const REST_MS = 1000;
 
 function createTierQuestion(parts: LookupParts) {
-  const { local, shared, log, health, hearsChanges } = parts;
-  const readStore = restingStore(parts.readStore);
+  const { local, shared, readStore, log, health, hearsChanges } = parts;
 
   async function ask(cookieValue: string, token: string, hash: string, since: Moment): Promise<Told> {
     const askedAt = performance.now();
     // What changed since the question was asked is not in the answer.
-    const isTrue = (session: Session) => !log.isRevoked(since, revokingKeys(hash, session));
+    const isTrue = (session: Session) => !log.isDoubtful(since, revokingKeys(hash, session));
     const entry = await fromShared(shared, token, health);
     if (entry?.isFresh && isTrue(entry.session)) return told(entry);
     const lookup = await askStore(token, readStore, health);
     if (lookup.outcome === 'failed') {
       const stale = local.stale(cookieValue);
       if (stale) return { lookup: stale, age: 0 };
-      return entry && isTrue(entry.session) ? told(entry) : { lookup, age: 0 };
+      const standsIn = entry && !log.isRevoked(since, revokingKeys(hash, entry.session));
+      return standsIn ? told(entry) : { lookup, age: 0 };
     }
     const isTimely = performance.now() - askedAt < FILL_WITHIN_MS;
     if (lookup.outcome === 'found' && isTimely && hearsChanges() && isTrue(lookup.session))
@@ -117,7 +114,7 @@ function createTierQuestion(parts: LookupParts) {
       if (lookup.outcome === 'failed' || (lookup.outcome === 'found' && lookup.tier === 'local'))
         return lookup;
       const keys = lookup.outcome === 'found' ? revokingKeys(hash, lookup.session) : [hash];
-      if (log.isRevoked(since, keys) && round < MOST_ROUNDS) continue;
+      if (log.isDoubtful(since, keys) && round < MOST_ROUNDS) continue;
       if (isUsualSpelling(cookieValue)) local.keep(cookieValue, keys, lookup, since, age);
       return lookup;
     }
@@ -148,27 +145,6 @@ function fill(shared: SharedTier | null, token: string, session: Session, health
 /** Escapes can be spelled in many ways: only the one that is given out is kept, or one session could fill the memory. */
 function isUsualSpelling(cookieValue: string): boolean {
   return cookieValue === encodeURIComponent(decodeURIComponent(cookieValue));
-}
-
-function restingStore(readStore: ReadSession): ReadSession {
-  let failures = 0;
-  let restUntil = 0;
-  let lastError: unknown;
-  return async (token) => {
-    if (failures >= MOST_FAILURES && performance.now() < restUntil) throw lastError;
-    // One asks on behalf of all; the others go on resting until it has an answer.
-    restUntil = performance.now() + REST_MS;
-    try {
-      const answer = await readStore(token);
-      failures = 0;
-      return answer;
-    } catch (error) {
-      failures++;
-      lastError = error;
-      restUntil = performance.now() + REST_MS;
-      throw error;
-    }
-  };
 }
 
 /** Whatever of these changes, the answer is no longer true. */

@@ -12,12 +12,16 @@ export interface RevocationLog {
   /** As note, but goes on until end(key): what is asked for meanwhile may still be answered from old copies. */
   begin(key: string): void;
   end(key: string): void;
-  /** Everything may have changed: what was learned before now counts no more. */
+  /** Everything has changed: what was learned before now counts no more. */
   noteAll(): void;
+  /** Changes may have been missed: what was learned before now must be asked for again, and counts only if it cannot be. */
+  noteGap(): void;
   /** Was any of the keys noted, or everything, after this moment; or is one being revoked right now? */
   isRevoked(since: Moment, keys: readonly string[]): boolean;
-  /** As isRevoked, for what was learned elsewhere at a time of the clock, in epoch milliseconds. */
-  isRevokedAfter(time: number, keys: readonly string[]): boolean;
+  /** As isRevoked; or may a change have been missed after this moment? */
+  isDoubtful(since: Moment, keys: readonly string[]): boolean;
+  /** As isDoubtful, for what was learned elsewhere at a time of the clock, in epoch milliseconds. */
+  isDoubtfulAfter(time: number, keys: readonly string[]): boolean;
 }
 
 interface Note {
@@ -35,6 +39,7 @@ export interface RevocationLogOptions {
   readonly clock?: () => number;
   /** Told of every note as it is made. */
   readonly onNote?: (key: string) => void;
+  /** Told of notes of everything, and of gaps. */
   readonly onNoteAll?: () => void;
 }
 
@@ -43,11 +48,13 @@ export function createRevocationLog(options: RevocationLogOptions = {}): Revocat
   let moment = 0;
   // What was learned before the process began was never heard of.
   let all: Note = { moment: 0, at: clock() };
+  let gap = all;
   const noted = new Map<string, Note>();
   // How many revocations of a key are under way.
   const pending = new Map<string, number>();
   const noteAll = () => {
     all = { moment: ++moment, at: clock() };
+    gap = all;
     noted.clear();
     onNoteAll?.();
   };
@@ -55,6 +62,11 @@ export function createRevocationLog(options: RevocationLogOptions = {}): Revocat
     noted.set(key, { moment: ++moment, at });
     if (noted.size > mostKeys) noteAll();
     else onNote?.(key);
+  };
+  const isRevoked = (since: Moment, keys: readonly string[]) => {
+    if (all.moment > since) return true;
+    for (const key of keys) if ((noted.get(key)?.moment ?? 0) > since) return true;
+    return isPending(keys);
   };
   const isPending = (keys: readonly string[]) => pending.size > 0 && keys.some((key) => pending.has(key));
   return {
@@ -72,13 +84,14 @@ export function createRevocationLog(options: RevocationLogOptions = {}): Revocat
       note(key, noted.get(key)?.at);
     },
     noteAll,
-    isRevoked(since, keys) {
-      if (all.moment > since) return true;
-      for (const key of keys) if ((noted.get(key)?.moment ?? 0) > since) return true;
-      return isPending(keys);
+    noteGap() {
+      gap = { moment: ++moment, at: clock() };
+      onNoteAll?.();
     },
-    isRevokedAfter(time, keys) {
-      if (all.at >= time) return true;
+    isRevoked,
+    isDoubtful: (since, keys) => gap.moment > since || isRevoked(since, keys),
+    isDoubtfulAfter(time, keys) {
+      if (gap.at >= time) return true;
       for (const key of keys) if ((noted.get(key)?.at ?? Number.NEGATIVE_INFINITY) >= time) return true;
       return isPending(keys);
     },

@@ -14,8 +14,10 @@ export interface Revocations {
   userChanged(userId: string): Promise<void>;
   /** What another writer did, as the triggers tell it; see database/triggers.ts. */
   heard(payload: string): void;
-  /** Changes may have been missed: nothing that is known here or in Redis counts any more. */
+  /** Nothing that is known here or in Redis counts any more. */
   everythingChanged(): void;
+  /** Changes may have been missed: Redis counts no more, memory only where the store cannot be asked. */
+  changesMissed(): void;
 }
 
 /** People whose sessions are looked up in one question; more at once, and everything is forgotten instead. */
@@ -81,6 +83,10 @@ export function createRevocations(
       else hearPerson(name);
     },
     everythingChanged,
+    changesMissed() {
+      log.noteGap();
+      shared?.distrust();
+    },
   };
 }
 

@@ -10,6 +10,7 @@ import { type Hearing, startHearing, UNHEARD } from './hearing.ts';
 import { createLocalTier } from './local.ts';
 import { createLookup, createStoreLookup } from './lookup.ts';
 import { createRenewal } from './renewal.ts';
+import { restingStore } from './resting-store.ts';
 import { createRevocationLog } from './revocation-log.ts';
 import { createRevocations } from './revocations.ts';
 import { createSharedTier } from './shared.ts';
@@ -58,6 +59,7 @@ export function createSessions(
     return credential.kind === 'token' ? credential.token : null;
   };
   const readStore = storeReader(database);
+  const resting = restingStore(readStore);
   const shared = redis && createSharedTier(redis, { secret, staleIfError });
   const health = createTierHealth(logger, options.onStateChange);
   const watchers = createWatchers();
@@ -93,7 +95,7 @@ export function createSessions(
       verifyToken: tokenVerifier(secrets),
       local,
       shared,
-      readStore,
+      readStore: resting.read,
       readFallback: fallback.read,
       log,
       health,
@@ -118,6 +120,8 @@ export function createSessions(
         onError: (err) => logger.warn({ err }, 'a session cookie could not be renewed'),
       }),
     localSize: () => local.size,
+    /** The store has just answered: it need not be left alone any longer. */
+    storeAnswered: resting.wake,
     /** Tells when the session may have changed; ends with the returned function. */
     watch({ userId, impersonatedBy }: Session, cookieHeader: string | undefined, onChange: () => void) {
       const token = findToken(cookieHeader);
@@ -127,7 +131,16 @@ export function createSessions(
     /** Begins to hear what others change; ends with the returned close(). */
     listen() {
       const { onStateChange } = options;
-      hearing = startHearing({ database, connectionString: listenUrl, revocations, logger, onStateChange });
+      const onStoreBack = resting.wake;
+      const parts = {
+        database,
+        connectionString: listenUrl,
+        revocations,
+        onStoreBack,
+        logger,
+        onStateChange,
+      };
+      hearing = startHearing(parts);
       return hearing;
     },
   };

@@ -42,6 +42,15 @@ test.each(['hash', 'user'])('a revocation of the %s ends it, for outages too', (
   expect([local.fresh('cookie'), local.stale('cookie')]).toEqual([null, null]);
 });
 
+test('after a gap it is good only for an outage', () => {
+  const { log, local } = tier();
+  local.keep('cookie', ['hash', 'user'], found('user'), log.now());
+  log.noteGap();
+  expect([local.fresh('cookie'), local.stale('cookie')]).toEqual(
+    [null, found('user')].map((a) => a && { ...a, tier: 'local' }),
+  );
+});
+
 test('an answer asked for before a revocation is not kept after it', () => {
   const { log, local } = tier();
   const since = log.now();
