@@ -5,7 +5,7 @@ import { createClient, signInWithGitHub } from '../support/browser-like.ts';
 import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
-import { scale } from '../support/scale.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 
 const REQUESTS = scale({ quick: 800, full: 30_000 });
 const PEOPLE = 40;
@@ -44,7 +44,7 @@ beforeAll(async () => {
 });
 afterAll(() => gateway?.close());
 
-test('requests of many people at once cross nothing', async (context) => {
+test('requests of many people at once cross nothing', UNHURRIED, async (context) => {
   const people = await Promise.all([null, ...Array.from({ length: PEOPLE }, signIn)]);
   const paths = Object.keys(TOLD);
   const crossings: string[] = [];

@@ -9,7 +9,7 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
-import { scale } from '../support/scale.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 import { openTestStore, type TestStore } from '../support/store.ts';
 
 const TIMES = scale({ quick: 2, full: 25 });
@@ -91,7 +91,7 @@ test.for<[StoreName, string, Outage]>([
   ['redis', 'is silent', byProxy('blackhole')],
   ['redis', 'is slow', slow],
   ['redis', 'is killed and comes back with old entries', killed],
-])('while %s %s', async ([name, , outage], context) => {
+])('while %s %s', UNHURRIED, async ([name, , outage], context) => {
   const ended: Ended[] = [];
   for (let time = 0; time < TIMES; time++) ended.push(...(await oneOutage(name, outage, time)));
   const count = (which: (each: Ended) => boolean) => ended.filter(which).length;

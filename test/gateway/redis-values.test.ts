@@ -9,6 +9,7 @@ import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
 import { askRedis, createRedisSpace } from '../support/redis.ts';
+import { UNHURRIED } from '../support/scale.ts';
 
 let here: TestGateway;
 /** Where nobody has been yet: only Redis and the store can answer. */
@@ -49,14 +50,17 @@ async function signedIn(): Promise<Person> {
   return { client, cookies: new Map(client.cookies), userId: user.id, token, key };
 }
 
+const MOST_TIMES = 50;
+
 /** Signed in, and its entry as `here` wrote it: a change of the person just before keeps it out for a while. */
 async function inRedis(): Promise<Person & { entry: string }> {
-  for (;;) {
+  for (let time = 0; time < MOST_TIMES; time++) {
     const person = await signedIn();
     expect((await person.client.fetch('/api/x')).status).toBe(200);
     const entry = await ask('GET', person.key);
     if (/^[\w-]{43}\.\{/.test(String(entry))) return { ...person, entry: String(entry) };
   }
+  throw new Error('no session reaches Redis');
 }
 
 type Shape = (entry: string, person: Person) => string | Promise<string>;
@@ -182,7 +186,7 @@ async function servedThere({ cookies }: Person): Promise<string | number> {
     : response.status;
 }
 
-test('no value brings an ended session back, or makes a living one another', async (context) => {
+test('no value brings an ended session back, or makes a living one another', UNHURRIED, async (context) => {
   const faults: string[] = [];
   let errors = 0;
   for (const [name, write] of writes) {
@@ -201,7 +205,7 @@ test('no value brings an ended session back, or makes a living one another', asy
     expect(gateway.logLines().filter((line) => line.includes('"level":50'))).toEqual([]);
 });
 
-test('no epoch does, either, nor takes it the cache away for good', async () => {
+test('no epoch does, either, nor does it take the cache away for good', UNHURRIED, async () => {
   const epochs: [string, ...string[]][] = [
     ['SET', 'gateway:epoch', ''],
     ['SET', 'gateway:epoch', 'x'],

@@ -6,7 +6,7 @@ import { report } from '../support/figures.ts';
 import { type Surroundings, startSurroundings } from '../support/gateway.ts';
 import { type GatewayProcess, runCommand, startGatewayProcess } from '../support/gateway-process.ts';
 import { addPerson } from '../support/person.ts';
-import { scale } from '../support/scale.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 import {
   applicationWriter,
   CHANGES,
@@ -58,7 +58,7 @@ describe.each(['postgres+redis', 'postgres'] as const)('gateway processes on %s'
     ['SQL', () => sqlWriter(databaseUrl)],
   ];
 
-  test.for(writers)('what %s writes is felt', async ([, open], context) => {
+  test.for(writers)('what %s writes is felt', UNHURRIED, async ([, open], context) => {
     await using writer = disposable(await open());
     const lags: number[] = [];
     const missed: Change[] = [];

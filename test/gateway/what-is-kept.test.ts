@@ -6,7 +6,7 @@ import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
 import { askRedis, dumpRedis } from '../support/redis.ts';
-import { scale } from '../support/scale.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 import { send } from '../support/send.ts';
 
 const PEOPLE = scale({ quick: 6, full: 60 });
@@ -31,7 +31,7 @@ interface Secrets {
   readonly githubTokens: string[];
 }
 
-test('no session, no cookie and no GitHub token is kept where it can be read', async (context) => {
+test('no session, no cookie and no GitHub token is kept where it can be read', UNHURRIED, async (context) => {
   const secrets: Secrets = { sessionTokens: [], cookies: [], githubTokens: [] };
   for (let person = 0; person < PEOPLE; person++) await aLife(person, secrets);
   const kept = {

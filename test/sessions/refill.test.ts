@@ -13,7 +13,7 @@ import { createSharedTier } from '../../src/sessions/shared.ts';
 import { storeReader } from '../../src/sessions/store.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
 import { report } from '../support/figures.ts';
-import { scale } from '../support/scale.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 import { openSeededStore, type SeededStore } from '../support/seeded-store.ts';
 
 const TIMES = scale({ quick: 300, full: 10_000 });
@@ -83,6 +83,7 @@ afterAll(async () => {
 
 test.for(Object.entries(CHANGES))(
   'a %s, and stays so, whenever it is looked up',
+  UNHURRIED,
   async ([, change], context) => {
     const revived: string[] = [];
     failures = 0;
