@@ -124,7 +124,8 @@ function carry(from: Socket, to: Socket, faults: Faults, latency: () => number):
     held += chunk.length;
     if (held > heldLimit) from.pause();
     queue(async () => {
-      if (!to.write(chunk)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+      // `once` also fails when the socket does: then nothing more is to be waited for.
+      if (!to.write(chunk)) await Promise.race([once(to, 'drain'), once(to, 'close')]).catch(() => {});
       held -= chunk.length;
       if (held <= heldLimit) from.resume();
     });

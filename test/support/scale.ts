@@ -5,3 +5,6 @@ export const isFullRun = process.env.TEST_FULL === '1';
 export function scale<T>({ quick, full }: { quick: T; full: T }): T {
   return isFullRun ? full : quick;
 }
+
+/** For tests that do a great deal: what else the machine does must not fail them. */
+export const UNHURRIED = { timeout: scale({ quick: 120_000, full: 1_800_000 }) };

@@ -1,0 +1,84 @@
+// Many people at once, on routes to several upstreams: each is announced as themselves, with their own token, and only
+// to whom it is meant for.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createClient, signInWithGitHub } from '../support/browser-like.ts';
+import { report } from '../support/figures.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { addPerson } from '../support/person.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
+
+const REQUESTS = scale({ quick: 800, full: 30_000 });
+const PEOPLE = 40;
+const AT_ONCE = 32;
+const CONFIG = `
+upstreams:
+  forwarded: { targets: ["\${UPSTREAM}"], githubToken: forwarded }
+  bearer: { targets: ["\${UPSTREAM}"], githubToken: bearer, identity: remote }
+  plain: { targets: ["\${UPSTREAM}"] }
+routes:
+  - { path: /forwarded/**, upstream: forwarded }
+  - { path: /bearer/**, upstream: bearer }
+  - { path: /plain/**, upstream: plain }
+  - { path: /optional/**, upstream: forwarded, access: optional }
+  - { path: /public/**, upstream: plain, access: public }
+`;
+
+type Headers = Record<string, string | undefined>;
+
+/** What an upstream may be told of somebody; null: nothing at all. */
+const TOLD: Record<string, (person: { userId: string; token: string } | null) => Headers | null> = {
+  '/forwarded/x': (person) =>
+    person && { 'x-forwarded-user': person.userId, 'x-forwarded-access-token': person.token },
+  '/bearer/x': (person) =>
+    person && { 'remote-user': person.userId, authorization: `Bearer ${person.token}` },
+  '/plain/x': (person) => person && { 'x-forwarded-user': person.userId },
+  '/optional/x': (person) =>
+    person ? { 'x-forwarded-user': person.userId, 'x-forwarded-access-token': person.token } : {},
+  '/public/x': () => ({}),
+};
+const NAMES = ['x-forwarded-user', 'remote-user', 'x-forwarded-access-token', 'authorization'];
+
+let gateway: TestGateway;
+beforeAll(async () => {
+  gateway = await startTestGateway({ config: CONFIG, logLevel: 'error' });
+});
+afterAll(() => gateway?.close());
+
+test('requests of many people at once cross nothing', UNHURRIED, async (context) => {
+  const people = await Promise.all([null, ...Array.from({ length: PEOPLE }, signIn)]);
+  const paths = Object.keys(TOLD);
+  const crossings: string[] = [];
+  let left = REQUESTS;
+  const work = async () => {
+    while (left-- > 0) {
+      const person = people[Math.floor(Math.random() * people.length)] ?? null;
+      const path = paths[Math.floor(Math.random() * paths.length)] ?? '';
+      const response = await createClient(gateway.url, new Map(person?.cookies)).fetch(path);
+      const { headers = {} } = await response.json();
+      const expected = TOLD[path]?.(person) ?? null;
+      const told = Object.fromEntries(
+        NAMES.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])),
+      );
+      const right = expected ? response.status === 200 : response.status === 401;
+      if (!right || !sameHeaders(told, expected ?? {})) crossings.push(`${path}: ${response.status}`);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  expect(new Set(people.map((person) => person?.token)).size, 'each has a token of their own').toBe(
+    PEOPLE + 1,
+  );
+  report(context, { requests: REQUESTS, people: PEOPLE, routes: paths.length, crossings: crossings.length });
+  expect(crossings).toEqual([]);
+});
+
+async function signIn() {
+  const { client } = await signInWithGitHub(gateway, addPerson(gateway.github).login);
+  const { user } = await client.json<{ user: { id: string } }>('/api/auth/get-session');
+  const { headers } = await client.json<{ headers: Record<string, string> }>('/forwarded/first');
+  return { userId: user.id, token: headers['x-forwarded-access-token'] ?? '', cookies: client.cookies };
+}
+
+function sameHeaders(told: Headers, expected: Headers): boolean {
+  const names = new Set([...Object.keys(told), ...Object.keys(expected)]);
+  return [...names].every((name) => told[name] === expected[name]);
+}
