@@ -91,13 +91,15 @@ function createTierQuestion(parts: LookupParts) {
     const askedAt = performance.now();
     // What changed since the question was asked is not in the answer.
     const isTrue = (session: Session) => !log.isDoubtful(since, revokingKeys(hash, session));
+    // Whoever can write to Redis may put back what was deleted.
+    const isPutBack = ({ session, at }: SharedEntry) => log.isRevokedAfter(at, revokingKeys(hash, session));
     const entry = await fromShared(shared, token, health);
-    if (entry?.isFresh && isTrue(entry.session)) return told(entry);
+    if (entry?.isFresh && isTrue(entry.session) && !isPutBack(entry)) return told(entry);
     const lookup = await askStore(token, readStore, health);
     if (lookup.outcome === 'failed') {
       const stale = local.stale(cookieValue);
       if (stale) return { lookup: stale, age: 0 };
-      const standsIn = entry && !log.isRevoked(since, revokingKeys(hash, entry.session));
+      const standsIn = entry && !log.isRevoked(since, revokingKeys(hash, entry.session)) && !isPutBack(entry);
       return standsIn ? told(entry) : { lookup, age: 0 };
     }
     const isTimely = performance.now() - askedAt < FILL_WITHIN_MS;

@@ -18,9 +18,11 @@ export interface RevocationLog {
   noteGap(): void;
   /** Was any of the keys noted, or everything, after this moment; or is one being revoked right now? */
   isRevoked(since: Moment, keys: readonly string[]): boolean;
+  /** As isRevoked, for what was learned elsewhere at a time of the clock, in epoch milliseconds. */
+  isRevokedAfter(time: number, keys: readonly string[]): boolean;
   /** As isRevoked; or may a change have been missed after this moment? */
   isDoubtful(since: Moment, keys: readonly string[]): boolean;
-  /** As isDoubtful, for what was learned elsewhere at a time of the clock, in epoch milliseconds. */
+  /** As isDoubtful, by the clock; and whatever was learned before the process began is in doubt. */
   isDoubtfulAfter(time: number, keys: readonly string[]): boolean;
 }
 
@@ -46,9 +48,8 @@ export interface RevocationLogOptions {
 export function createRevocationLog(options: RevocationLogOptions = {}): RevocationLog {
   const { mostKeys = MOST_KEYS, clock = Date.now, onNote, onNoteAll } = options;
   let moment = 0;
-  // What was learned before the process began was never heard of.
-  let all: Note = { moment: 0, at: clock() };
-  let gap = all;
+  let all: Note = { moment: 0, at: Number.NEGATIVE_INFINITY };
+  let gap: Note = { moment: 0, at: clock() };
   const noted = new Map<string, Note>();
   // How many revocations of a key are under way.
   const pending = new Map<string, number>();
@@ -66,6 +67,11 @@ export function createRevocationLog(options: RevocationLogOptions = {}): Revocat
   const isRevoked = (since: Moment, keys: readonly string[]) => {
     if (all.moment > since) return true;
     for (const key of keys) if ((noted.get(key)?.moment ?? 0) > since) return true;
+    return isPending(keys);
+  };
+  const isRevokedAfter = (time: number, keys: readonly string[]) => {
+    if (all.at > time) return true;
+    for (const key of keys) if ((noted.get(key)?.at ?? Number.NEGATIVE_INFINITY) > time) return true;
     return isPending(keys);
   };
   const isPending = (keys: readonly string[]) => pending.size > 0 && keys.some((key) => pending.has(key));
@@ -90,10 +96,7 @@ export function createRevocationLog(options: RevocationLogOptions = {}): Revocat
     },
     isRevoked,
     isDoubtful: (since, keys) => gap.moment > since || isRevoked(since, keys),
-    isDoubtfulAfter(time, keys) {
-      if (gap.at >= time) return true;
-      for (const key of keys) if ((noted.get(key)?.at ?? Number.NEGATIVE_INFINITY) >= time) return true;
-      return isPending(keys);
-    },
+    isRevokedAfter,
+    isDoubtfulAfter: (time, keys) => gap.at >= time || isRevokedAfter(time, keys),
   };
 }

@@ -18,7 +18,9 @@ export interface SharedTier {
 
 export interface SharedEntry {
   readonly session: Session;
-  /** Milliseconds since the store was asked. */
+  /** When the store was asked, in epoch milliseconds of whoever asked. */
+  readonly at: number;
+  /** Milliseconds since then. */
   readonly age: number;
   /** Does it spare asking the store? If not, it stands in for a store that does not answer. */
   readonly isFresh: boolean;
@@ -156,7 +158,7 @@ interface Kept {
 function asEntry({ session, at }: Kept, staleIfError: number): SharedEntry | null {
   // Another gateway's clock may be ahead of this one's.
   const age = Math.max(0, Date.now() - at);
-  return age > Math.max(FRESH_MS, staleIfError) ? null : { session, age, isFresh: age < FRESH_MS };
+  return age > Math.max(FRESH_MS, staleIfError) ? null : { session, at, age, isFresh: age < FRESH_MS };
 }
 
 function seal(kept: Kept, name: string, sealKey: Buffer): string {

@@ -104,6 +104,7 @@ test.for<[StoreName, string, Outage]>([
   });
   expect([200, 503]).toEqual(expect.arrayContaining(ended.map(({ status }) => status)));
   expect(ended.filter((each) => isRevived(each) || isCleared(each))).toEqual([]);
+  expect(ended.filter(isChanged)).toEqual([]);
 });
 
 const isRevived = ({ status, alive }: Ended) => status === 200 && alive.includes(true);

@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import { decide } from '../../src/policy/decide.ts';
 import { identityHeaders } from '../../src/policy/identity.ts';
-import { createRouteTable } from '../../src/policy/route.ts';
 import { routeSchema } from '../../src/policy/route-options.ts';
+import { createRouteTable } from '../../src/policy/route-table.ts';
 import type { Lookup, Session } from '../../src/policy/session.ts';
 import { cookieFinder, sign, tokenVerifier } from '../../src/sessions/cookie.ts';
 import { createLocalTier } from '../../src/sessions/local.ts';
@@ -65,7 +65,7 @@ test('look-ups of people on routes, changes among them, cross nothing', UNHURRIE
     // Some come often and most seldom.
     const person = people[Math.floor(random() ** 2 * PEOPLE)] as Person;
     const { target, mayPass } = targets[Math.floor(random() * targets.length)] as (typeof targets)[number];
-    const match = matchRoute('GET', target);
+    const match = matchRoute('GET', target, 'gateway.example.com');
     if (match.found !== 'route') throw new Error(target.path);
     const { access } = match.route;
     const asked = lookUp(person.cookie);
@@ -111,6 +111,7 @@ function ladder() {
       const person = byToken.get(token);
       return person ? { found: 'session', session: sessionFor(person) } : { found: 'nothing' };
     },
+    readFallback: async () => null,
     log,
     health: { failed: () => {}, answered: () => {}, isAway: () => false },
     hearsChanges: () => true,

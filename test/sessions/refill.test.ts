@@ -162,7 +162,7 @@ type Hold = (hash: string, step: string) => Promise<void>;
 async function makeParts(hold: Hold = async () => {}): Promise<Parts> {
   const redis = await openRedis(store.redisUrl ?? '', () => {});
   connections.push(redis);
-  const shared = createSharedTier(holding(redis, hold), SECRET);
+  const shared = createSharedTier(holding(redis, hold), { secret: SECRET, staleIfError: 900_000 });
   const read = storeReader(store.database);
   const log = createRevocationLog();
   const lookUp = createLookup({
@@ -176,6 +176,7 @@ async function makeParts(hold: Hold = async () => {}): Promise<Parts> {
       await hold(tokenHash(token), 'to read the store');
       return answer;
     },
+    readFallback: async () => null,
     log,
     health: { failed, answered: () => {}, isAway: () => false },
     hearsChanges: () => true,
@@ -202,14 +203,14 @@ function holding(redis: Redis, hold: Hold): Redis {
     await hold(hash, 'to read Redis');
     return answer;
   };
-  const set = (key: string, ...rest: [string]) => {
-    const fill = hold(hashOf(key), 'to fill').then(() => redis.set(key, ...rest));
+  const evaluate = (script: string, keys: number, key: string, ...values: string[]) => {
+    const fill = hold(hashOf(key), 'to fill').then(() => redis.eval(script, keys, key, ...values));
     fills.set(hashOf(key), fill);
     return fill;
   };
   return new Proxy(redis, {
     get(target, name) {
-      const own = { mget, set }[String(name)];
+      const own = { mget, eval: evaluate }[String(name)];
       if (own) return own;
       const value = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
@@ -220,3 +221,27 @@ function holding(redis: Redis, hold: Hold): Redis {
 function cookieOf(token: string): string {
   return `${NAME}=${sign(token, SECRET)}`;
 }
+
+test('a gateway that stood still while the session ended does not bring it back', async () => {
+  const userId = await store.addPerson();
+  const subject = { userId, token: await store.addSession(userId) };
+  const change = CHANGES['session ends'] as Change;
+  const hash = tokenHash(subject.token);
+  const cookie = cookieOf(subject.token);
+  holds.set(hash, async (step) => {
+    if (STEPS[step] !== 'to read the store') return;
+    await store.rows.query(change.statement, userId);
+    await change.tell(writer.revocations, subject);
+    third.revocations.heard(change.payload(subject));
+    await new Promise((resolve) => setTimeout(resolve, 3200));
+  });
+  await held.lookUp(cookie);
+  await fills.get(hash);
+  const seen = await third.lookUp(cookie);
+  held.revocations.heard(change.payload(subject));
+  expect([seen, await third.lookUp(cookie), await held.lookUp(cookie)].map(isServed)).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});

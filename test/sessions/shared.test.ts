@@ -55,7 +55,12 @@ describe('the shared tier', () => {
   test('gives back what was set, exactly, and nothing for another token', async () => {
     const session = sessionOf('a');
     await tier.set('token-a', session);
-    expect(await tier.get('token-a')).toEqual({ session, age: expect.any(Number), isFresh: true });
+    expect(await tier.get('token-a')).toEqual({
+      session,
+      at: expect.any(Number),
+      age: expect.any(Number),
+      isFresh: true,
+    });
     expect(await tier.get('token-b')).toBeNull();
     expect(await tier.get('')).toBeNull();
   });
