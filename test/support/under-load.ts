@@ -20,6 +20,8 @@ import { scale } from './scale.ts';
 export const HEAL_LIMIT_MS = 5000;
 /** How long an outage lasts. */
 export const OUTAGE_MS = scale({ quick: 2000, full: 30_000 });
+/** For `testTimeout`: an outage and its end, beside other tests. */
+export const TEST_LIMIT_MS = scale({ quick: 60_000, full: 600_000 });
 export const REQUESTS_PER_SECOND = scale({ quick: 60, full: 300 });
 
 const LEAD_MS = scale({ quick: 300, full: 3000 });
@@ -190,9 +192,11 @@ export interface Ride {
   readonly inRedis: readonly Sample[];
   /** Asked about for the first time, each once. */
   readonly fresh: readonly Sample[];
-  /** When the outage had begun, when its end began, and when everything was well again: `performance.now()`. */
+  /** Of `performance.now()`: when the outage had begun, when its end began, when the store was there again … */
   readonly from: number;
   readonly until: number;
+  readonly backAt: number;
+  /** … and when the gateways were well again. */
   readonly healedAt: number;
   /** What each gateway said meanwhile. */
   readonly logs: readonly LogCount[];
@@ -219,12 +223,12 @@ export async function rideThrough(
   const logged = world.gateways.map((gateway) => gateway.output().length);
   try {
     await sleep(LEAD_MS);
-    const { from, until } = await during(outage, () => Promise.all([sleep(OUTAGE_MS), meanwhile()]));
+    const times = await during(outage, () => Promise.all([sleep(OUTAGE_MS), meanwhile()]));
     const healedAt = await healed(world);
     await sleep(CALM_MS);
     const logs = world.gateways.map((gateway, at) => countLog(gateway.output().slice(logged[at])));
     const [known, inRedis, fresh] = loads.map((load) => load.samples) as [Sample[], Sample[], Sample[]];
-    return { known, inRedis, fresh, from, until, healedAt, logs };
+    return { known, inRedis, fresh, ...times, healedAt, logs };
   } finally {
     await Promise.all(loads.map((load) => load.stop()));
   }
@@ -234,7 +238,7 @@ export async function rideThrough(
 export async function during(
   outage: Outage,
   work: () => Promise<unknown>,
-): Promise<{ from: number; until: number }> {
+): Promise<Pick<Ride, 'from' | 'until' | 'backAt'>> {
   await outage.begin();
   const from = performance.now();
   let until = from;
@@ -244,7 +248,7 @@ export async function during(
     until = performance.now();
     await outage.end();
   }
-  return { from, until };
+  return { from, until, backAt: performance.now() };
 }
 
 /**
@@ -320,17 +324,17 @@ function countLog(text: string): LogCount {
 }
 
 /** What is reported of a ride, by everybody who took part in it. */
-export function figuresOf({ known, inRedis, fresh, until, healedAt }: Ride) {
+export function figuresOf({ known, inRedis, fresh, backAt, healedAt }: Ride) {
   const all = [...known, ...inRedis, ...fresh];
   const lastFailure = Math.max(
-    until,
+    backAt,
     ...all.filter(({ status }) => status !== 200).map(({ sentAt }) => sentAt),
   );
   return {
     ...tally(all),
-    healedMs: Math.round(healedAt - until),
-    /** From the end of the outage to the last request that failed. */
-    lastFailureMs: Math.round(lastFailure - until),
+    healedMs: Math.round(healedAt - backAt),
+    /** From when the store was there again to the last request that failed. */
+    lastFailureMs: Math.round(lastFailure - backAt),
   };
 }
 
@@ -343,10 +347,12 @@ export function failuresIn({ from }: Ride, samples: readonly Sample[]): string[]
     });
 }
 
-/** A session cookie is sent in vain: each gateway says so. */
+/** A session's cookie is sent in vain, or soon will be: it takes a moment until the other gateway has heard. */
 export async function expectEnded(world: World, { cookie }: PersonSession): Promise<void> {
   for (const { url } of world.gateways)
-    expect(await sample(url, cookie)).toMatchObject({ status: 401, code: 'session-expired' });
+    await expect
+      .poll(() => sample(url, cookie), { interval: 10, timeout: 2000 })
+      .toMatchObject({ status: 401, code: 'session-expired' });
 }
 
 /** The store is away, says the answer; nothing was done, and nobody is signed out. */

@@ -1,8 +1,8 @@
 // Redis fails in every way it can while people work: the store answers instead, and nobody notices.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, type TestContext, test } from 'vitest';
+import { afterAll, beforeAll, expect, type TestContext, test, vi } from 'vitest';
 import { report } from '../../support/figures.ts';
-import { percentile } from '../../support/load.ts';
+import { percentile, sample } from '../../support/load.ts';
 import { isFullRun } from '../../support/scale.ts';
 import {
   expectEnded,
@@ -19,9 +19,12 @@ import {
   sessionQueries,
   signOut,
   startWorld,
+  TEST_LIMIT_MS,
   type World,
   warm,
 } from '../../support/under-load.ts';
+
+vi.setConfig({ testTimeout: TEST_LIMIT_MS });
 
 let world: World;
 beforeAll(async () => {
@@ -140,6 +143,7 @@ async function expectNobodyToNotice(context: TestContext, outage: Outage): Promi
   const ride = await rideThrough(world, outage, async () => {
     await sleep(OUTAGE_MS / 2);
     expect((await signOut(one, leaver)).status).toBe(200);
+    expect((await sample(one.url, leaver.cookie)).status).toBe(401);
     await expectEnded(world, leaver);
   });
   const { known, inRedis, fresh, from, until } = ride;
