@@ -314,7 +314,8 @@ function once(sessions: readonly PersonSession[]): () => string | undefined {
 }
 
 function countLog(text: string): LogCount {
-  const lines = text.split('\n').filter(Boolean);
+  // The last line may have come in part.
+  const lines = text.split('\n').slice(0, -1);
   const states: Record<string, number> = {};
   for (const line of lines) {
     const { state } = line.startsWith('{') ? JSON.parse(line) : {};
@@ -324,7 +325,7 @@ function countLog(text: string): LogCount {
 }
 
 /** What is reported of a ride, by everybody who took part in it. */
-export function figuresOf({ known, inRedis, fresh, backAt, healedAt }: Ride) {
+export function figuresOf({ known, inRedis, fresh, backAt, healedAt, logs }: Ride) {
   const all = [...known, ...inRedis, ...fresh];
   const lastFailure = Math.max(
     backAt,
@@ -335,6 +336,7 @@ export function figuresOf({ known, inRedis, fresh, backAt, healedAt }: Ride) {
     healedMs: Math.round(healedAt - backAt),
     /** From when the store was there again to the last request that failed. */
     lastFailureMs: Math.round(lastFailure - backAt),
+    logLines: logs.reduce((sum, { lines }) => sum + lines, 0),
   };
 }
 

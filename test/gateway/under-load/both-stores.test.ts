@@ -51,13 +51,13 @@ test.for<[how: string, () => Outage]>([
     await expectUnavailable(await signOut(one, leaver));
   });
   const { from, until, backAt } = ride;
-  const { wrong401s, cookiesCleared, healedMs, lastFailureMs } = figuresOf(ride);
+  const { wrong401s, cookiesCleared, healedMs, lastFailureMs, logLines } = figuresOf(ride);
   // What fails while the stores come back is a figure, and has a limit.
   const known = ride.known.filter(({ sentAt }) => sentAt < until || sentAt > backAt + HEAL_LIMIT_MS);
   const others = [...ride.inRedis, ...ride.fresh].filter(
     (each) => each.sentAt > from && each.sentAt + each.ms < until,
   );
-  report(context, { ...tally(known), wrong401s, cookiesCleared, healedMs, lastFailureMs });
+  report(context, { ...tally(known), wrong401s, cookiesCleared, healedMs, lastFailureMs, logLines });
   report(context, {
     failedWhileHealing: tally(ride.known).failed - tally(known).failed,
     refused: others.length,

@@ -177,7 +177,7 @@ function statusesOf({ cookie }: PersonSession): Promise<number[]> {
 
 function expectKnownToBeServed(context: TestContext, ride: Ride): void {
   const { until, backAt } = ride;
-  const { wrong401s, cookiesCleared, healedMs, lastFailureMs } = figuresOf(ride);
+  const { wrong401s, cookiesCleared, healedMs, lastFailureMs, logLines } = figuresOf(ride);
   // Redis has a tenth of a second to answer: on a machine that is busy with other tests that may be too short.
   const all = isFullRun ? [...ride.known, ...ride.inRedis] : ride.known;
   expect(
@@ -186,7 +186,7 @@ function expectKnownToBeServed(context: TestContext, ride: Ride): void {
   // What fails while the store comes back is a figure, and has a limit.
   const healing = all.filter(({ sentAt }) => sentAt >= until && sentAt < backAt + HEAL_LIMIT_MS);
   const live = all.filter((each) => !healing.includes(each));
-  report(context, { ...tally(live), wrong401s, cookiesCleared, healedMs, lastFailureMs });
+  report(context, { ...tally(live), wrong401s, cookiesCleared, healedMs, lastFailureMs, logLines });
   report(context, { sentWhileHealing: healing.length, failedWhileHealing: tally(healing).failed });
   expect(failuresIn(ride, live)).toEqual([]);
   expect({ wrong401s, cookiesCleared }).toEqual({ wrong401s: 0, cookiesCleared: 0 });
