@@ -295,11 +295,13 @@ async function startLoads(world: World): Promise<Load[]> {
   ];
 }
 
-/** Each gateway answers once for each session. */
+/** Each gateway answers for each session; it may take a moment after an outage. */
 export async function warm(gateways: readonly string[], sessions: readonly PersonSession[]): Promise<void> {
   const cookies = sessions.map(({ cookie }) => cookie);
   for (const gateway of gateways)
-    expect(kindsOf(await sampleAll(gateway, cookies))).toEqual({ '200': cookies.length });
+    await expect
+      .poll(async () => kindsOf(await sampleAll(gateway, cookies)), { timeout: 2 * HEAL_LIMIT_MS })
+      .toEqual({ '200': cookies.length });
 }
 
 /** For a load that lasts: one after the other, over and over. */

@@ -62,7 +62,7 @@ test('the sessions are locked: known ones are served, all others are told to com
   await expectOnlyKnownToBeServed(context, locked('access exclusive'));
 });
 
-test('sessions cannot be written: everybody is served, and a sign-out is 503 and not done', async (context) => {
+test('sessions cannot be written: known ones are served, and a sign-out is 503 and not done', async (context) => {
   const [one, two] = world.gateways;
   const leaver = await world.addSession();
   await warm([one.url, two.url], [leaver]);
@@ -72,8 +72,10 @@ test('sessions cannot be written: everybody is served, and a sign-out is 503 and
     await expectUnavailable(await signOut(one, leaver));
   });
   expectKnownToBeServed(context, ride);
-  expect(failuresIn(ride, ride.fresh)).toEqual([]);
-  expect(await statusesOf(leaver)).toEqual([200, 200]);
+  const { sent, failed } = tally(ride.fresh);
+  report(context, { newSent: sent, newFailed: failed });
+  expect(failed).toBeLessThan(sent / 2);
+  await expect.poll(() => statusesOf(leaver), { timeout: HEAL_LIMIT_MS }).toEqual([200, 200]);
 });
 
 test.for<[late: number, status: number]>([
@@ -168,7 +170,7 @@ async function expectOnlyKnownToBeServed(
   expectKnownToBeServed(context, ride);
   expectOthersToComeBack(context, ride);
   expectSaidOnce(ride, 'database-unavailable');
-  expect(await statusesOf(leaver)).toEqual([200, 200]);
+  await expect.poll(() => statusesOf(leaver), { timeout: HEAL_LIMIT_MS }).toEqual([200, 200]);
 }
 
 function statusesOf({ cookie }: PersonSession): Promise<number[]> {
