@@ -139,7 +139,7 @@ function told({ session, age }: SharedEntry): Told {
 /** Nobody waits for it. */
 function fill(shared: SharedTier | null, token: string, session: Session, health: TierHealth): void {
   shared?.set(token, session).then(
-    () => health.answered('shared-fill'),
+    (isWritten) => isWritten && health.answered('shared-fill'),
     (error: unknown) => health.failed('shared-fill', error),
   );
 }
@@ -159,24 +159,26 @@ async function fromShared(
   token: string,
   health: TierHealth,
 ): Promise<SharedEntry | null> {
+  const askedAt = performance.now();
   try {
     if (!shared) return null;
     const entry = await shared.get(token);
     if (entry !== undefined) health.answered('shared');
     return entry ?? null;
   } catch (error) {
-    health.failed('shared', error);
+    health.failed('shared', error, askedAt);
     return null;
   }
 }
 
 async function askStore(token: string, readStore: ReadSession, health: TierHealth): Promise<Lookup> {
+  const askedAt = performance.now();
   try {
     const lookup = lookupOf(await readStore(token));
     health.answered('store');
     return lookup;
   } catch (error) {
-    health.failed('store', error);
+    health.failed('store', error, askedAt);
     return { outcome: 'failed', cause: error };
   }
 }

@@ -9,7 +9,8 @@ import { tokenHash } from './token-hash.ts';
 export interface SharedTier {
   /** What is cached; null when there is nothing; undefined while Redis is left alone. Throws when it fails. */
   get(token: string): Promise<SharedEntry | null | undefined>;
-  set(token: string, session: Session): Promise<void>;
+  /** Resolves to false when it was not written: left alone, or just deleted. Throws when it fails. */
+  set(token: string, session: Session): Promise<boolean>;
   /** @param tokenHashes see token-hash.ts */
   forget(tokenHashes: readonly string[]): Promise<void>;
   /** Deletes may have been missed: nothing that is there now counts any more, for no gateway. */
@@ -111,10 +112,10 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
       return kept && asEntry(kept, staleIfError);
     },
     async set(token, session) {
-      if (!usable() || epoch === null) return;
+      if (!usable() || epoch === null) return false;
       const key = keyOf(tokenHash(token));
       const entry = seal({ session, at: Date.now() }, `${epoch}\n${key}`, sealKey);
-      await redis.eval(SET_UNLESS_GONE, 1, key, entry, keptSeconds);
+      return (await redis.eval(SET_UNLESS_GONE, 1, key, entry, keptSeconds)) === 1;
     },
     async forget(tokenHashes) {
       if (tokenHashes.length === 0) return;

@@ -5,7 +5,8 @@ import type { Logger } from 'pino';
 export type StoreTier = 'shared' | 'shared-fill' | 'store';
 
 export interface TierHealth {
-  failed(tier: StoreTier, error: unknown): void;
+  /** @param askedAt `performance.now()` of the question: one that was asked before the latest answer tells nothing new */
+  failed(tier: StoreTier, error: unknown, askedAt?: number): void;
   answered(tier: StoreTier): void;
   isAway(tier: StoreTier): boolean;
 }
@@ -31,15 +32,17 @@ export function createTierHealth(
   onChange: (state: string, isOn: boolean) => void = () => {},
 ): TierHealth {
   const away = new Set<StoreTier>();
+  const answeredAt = new Map<StoreTier, number>();
   return {
-    failed(tier, err) {
-      if (away.has(tier)) return;
+    failed(tier, err, askedAt = performance.now()) {
+      if (away.has(tier) || askedAt < (answeredAt.get(tier) ?? 0)) return;
       away.add(tier);
       const { state, meanwhile } = OUTAGES[tier];
       onChange(state, true);
       logger.warn({ state, err }, `${state}: ${meanwhile}`);
     },
     answered(tier) {
+      answeredAt.set(tier, performance.now());
       if (!away.delete(tier)) return;
       const { state } = OUTAGES[tier];
       onChange(state, false);

@@ -74,7 +74,8 @@ test.for<[how: string, Outage]>([
     { begin: () => redis('REPLICAOF', '127.0.0.1', '1'), end: () => redis('REPLICAOF', 'NO', 'ONE') },
   ],
 ])('Redis is %s: nobody notices, and a sign-out meanwhile is for good', async ([, outage], context) => {
-  await expectNobodyToNotice(context, outage);
+  const ride = await expectNobodyToNotice(context, outage);
+  expectSaidOnce(ride, 'redis-read-only');
 });
 
 test('Redis throws out what it needs room for: nobody notices', async (context) => {
