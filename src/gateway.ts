@@ -93,7 +93,7 @@ export async function createGateway(
     readOrigin,
     readToken: githubTokenReader(cipher),
   });
-  const state = { database, redis, listener: () => hearing.state, onDatabase: sessions.storeAnswered };
+  const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
   serveAdmin(app, config, { metrics, checkReadiness: () => readiness({ ...state, onError: () => {} }) });
   app.addHook('onListen', () => sayWhatIsMissing(state, logger));
   return app;

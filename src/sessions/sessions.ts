@@ -9,6 +9,7 @@ import { createFallbackCookie } from './fallback-cookie.ts';
 import { type Hearing, startHearing, UNHEARD } from './hearing.ts';
 import { createLocalTier } from './local.ts';
 import { createLookup, createStoreLookup } from './lookup.ts';
+import { hearThroughRedis } from './redis-news.ts';
 import { createRenewal } from './renewal.ts';
 import { restingStore } from './resting-store.ts';
 import { createRevocationLog } from './revocation-log.ts';
@@ -128,7 +129,7 @@ export function createSessions(
       const keys = [userId, token && tokenHash(token), impersonatedBy].filter((key) => key !== null);
       return watchers.watch(keys, onChange);
     },
-    /** Begins to hear what others change; ends with the returned close(). */
+    /** Begins to hear what others change; ends with the returned close(). Its state is for /readyz. */
     listen() {
       const { onStateChange } = options;
       const onStoreBack = resting.wake;
@@ -140,8 +141,21 @@ export function createSessions(
         logger,
         onStateChange,
       };
-      hearing = startHearing(parts);
-      return hearing;
+      const heard = startHearing(parts);
+      hearing = heard;
+      const endNews =
+        redis &&
+        hearThroughRedis(redis, (hash) => {
+          // Whoever hears the store is told everything there.
+          if (!heard.complete) log.note(hash);
+        });
+      return {
+        state: () => heard.state,
+        close() {
+          endNews?.();
+          return heard.close();
+        },
+      };
     },
   };
 }

@@ -39,6 +39,8 @@ export interface TestGatewayOptions {
   readonly logLevel?: string;
   /** False leaves an empty Postgres empty. */
   readonly migrate?: boolean;
+  /** False leaves Postgres without triggers. */
+  readonly triggers?: boolean;
 }
 
 export const DEFAULT_CONFIG = `
@@ -60,7 +62,7 @@ admins: [monalisa]
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const around = await startSurroundings(options);
   try {
-    const gateway = await runGateway(around, options.migrate ?? true);
+    const gateway = await runGateway(around, options);
     return {
       ...gateway,
       close: async () => {
@@ -133,7 +135,7 @@ async function openStores(stores: string, opened: AsyncDisposableStack): Promise
 
 async function runGateway(
   { env, github, upstream, close }: Surroundings,
-  mayMigrate: boolean,
+  { migrate = true, triggers }: TestGatewayOptions,
 ): Promise<TestGateway> {
   const port = await freePort();
   const adminPort = await freePort();
@@ -145,7 +147,7 @@ async function runGateway(
     ADMIN_PORT: String(adminPort),
   });
   github.app.redirectUris.push(`${config.publicUrl}/api/auth/callback/github`);
-  if (config.databaseUrl !== null && mayMigrate) await migrateStore(config);
+  if (config.databaseUrl !== null && migrate) await migrateStore(config, { triggers });
   const { destination, lines } = lineCollector();
   const app = await createGateway(config, { logger: createLogger(config.logLevel, destination) });
   const store = openTestStore(config);
@@ -159,7 +161,8 @@ async function runGateway(
     upstream,
     store,
     logLines: () => lines,
-    another: (more = {}) => runGateway({ env: { ...env, ...more }, github, upstream, close }, mayMigrate),
+    another: (more = {}) =>
+      runGateway({ env: { ...env, ...more }, github, upstream, close }, { migrate, triggers }),
     close: async () => {
       await store.close();
       await app.close();
