@@ -23,6 +23,17 @@ export function noteStoreError(error: unknown): void {
   if (watch && watch.failure === null && isStoreFailure(error)) watch.failure = error;
 }
 
+/** All is well after all: what failed was made good. */
+export function forgetStoreError(): void {
+  const watch = watches.getStore();
+  if (watch) watch.failure = null;
+}
+
+/** Runs `work` so that its failures are nobody's but its own. */
+export function unwatched<T>(work: () => T): T {
+  return watches.exit(work);
+}
+
 /**
  * Could the store not be asked? Everything but its own "no": a violated constraint (SQLSTATE class 23,
  * SQLITE_CONSTRAINT) and a value it cannot hold (class 22) are answers.

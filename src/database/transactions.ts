@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresPoolClient } from 'kysely';
 import type pg from 'pg';
-import { noteStoreError } from './failures.ts';
+import { forgetStoreError, noteStoreError, unwatched } from './failures.ts';
 
 export interface Transactions {
   /** A connection for a query: the transaction's own while work runs in one, else null. */
@@ -58,7 +58,8 @@ export function createTransactions(pool: pg.Pool): Transactions {
         throw error;
       } finally {
         transaction.isOver = true;
-        for (const each of transaction.afterwards) await each();
+        // It is done, or not done, whatever becomes of these.
+        for (const each of transaction.afterwards) await unwatched(each).catch(() => {});
       }
     },
     async afterwards(work) {
@@ -93,10 +94,12 @@ async function commit(pool: pg.Pool, client: pg.PoolClient, id: TransactionId): 
     await client.query('commit');
     client.release();
   } catch (error) {
-    if (!(await hasCommitted(pool, id))) {
+    if (!(await unwatched(() => hasCommitted(pool, id)))) {
       noteStoreError(error);
       throw error;
     }
+    // The connection may have told of its end, too.
+    forgetStoreError();
     client.release(true);
   }
 }

@@ -1,8 +1,10 @@
 // All or nothing, whatever becomes of the connection.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.ts';
+import { watchStore } from '../../src/database/failures.ts';
 import { openSeededStore, type SeededStore } from '../support/seeded-store.ts';
 
 /** Where the connection that carries a COMMIT is cut: before it reaches the server, or before its answer comes back. */
@@ -10,13 +12,15 @@ type Cut = 'before' | 'after' | null;
 
 let store: SeededStore;
 let database: Database;
+let proxied: string;
 let proxy: Awaited<ReturnType<typeof startCuttingProxy>>;
 beforeAll(async () => {
   store = await openSeededStore('postgres');
   const url = new URL(store.databaseUrl ?? '');
   proxy = await startCuttingProxy({ host: url.hostname, port: Number(url.port) });
   url.host = `127.0.0.1:${proxy.port}`;
-  database = openDatabase({ databaseUrl: url.href, dataDir: '' });
+  proxied = url.href;
+  database = openDatabase({ databaseUrl: proxied, dataDir: '' });
 });
 afterAll(async () => {
   await database?.close();
@@ -41,6 +45,32 @@ describe('work in one transaction', () => {
       proxy.cut = null;
       expect([outcome, await isThere(token)]).toEqual(isDone ? ['done', false] : ['failed', true]);
     }
+  });
+
+  test('cut after its commit has arrived, is no failure of the store for who watches it', async () => {
+    for (let round = 0; round < 5; round++) {
+      const token = await store.addSession(await store.addPerson());
+      // Each time over a new connection, which tells of its end to whoever had it made.
+      await database.close();
+      database = openDatabase({ databaseUrl: proxied, dataDir: '' });
+      proxy.cut = 'after';
+      const { outcome, failure } = await watchStore(() => database.inTransaction(() => endSession(token)));
+      proxy.cut = null;
+      expect([outcome.status, failure, await isThere(token)]).toEqual(['fulfilled', null, false]);
+    }
+  });
+
+  test('that is done stays done, whatever becomes of what was to be told', async () => {
+    const token = await store.addSession(await store.addPerson());
+    const { outcome, failure } = await watchStore(() =>
+      database.inTransaction(async () => {
+        await endSession(token);
+        await database.afterTransaction(async () => {
+          await sql`select nothing`.execute(database.kysely);
+        });
+      }),
+    );
+    expect([outcome.status, failure, await isThere(token)]).toEqual(['fulfilled', null, false]);
   });
 
   test('is taken back as a whole when a part of it fails, even if nobody mentions it', async () => {
