@@ -11,6 +11,7 @@ import { createGitHubClient } from './auth/github.ts';
 import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
 import { signInRecorder } from './auth/people.ts';
 import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
+import { tokenRefresher } from './auth/token-refresh.ts';
 import { ConfigError, type Fault } from './config/faults.ts';
 import type { GatewayConfig } from './config/load.ts';
 import { configWarnings } from './config/warnings.ts';
@@ -79,6 +80,12 @@ export async function createGateway(
   const told = { ...sessionOptions(config), onStateChange: metrics.state };
   const sessions: Sessions = createSessions(told, database, redis, logger);
   const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
+  const refreshToken = tokenRefresher({
+    database,
+    cipher,
+    client: createGitHubClient(config.github),
+    onUserChanged: sessions.revocations.userChanged,
+  });
   if (database.kind === 'sqlite') await migrate(database, auth.options);
   const hearing = sessions.listen();
   app.addHook('onClose', () => hearing.close());
@@ -91,7 +98,7 @@ export async function createGateway(
     upstreams,
     redis,
     readOrigin,
-    readToken: githubTokenReader(cipher),
+    readToken: githubTokenReader(cipher, refreshToken),
   });
   const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
   serveAdmin(app, config, { metrics, checkReadiness: () => readiness({ ...state, onError: () => {} }) });

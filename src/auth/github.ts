@@ -33,6 +33,8 @@ export interface GitHubPerson {
 export interface GitHubClient {
   /** @throws {GatewayError} bad-request when GitHub refuses the code, github-unavailable */
   exchangeCode(code: { code: string; codeVerifier: string | undefined; redirectUri: string }): Promise<Grant>;
+  /** @throws {GatewayError} reauth-required when GitHub does not take it, github-unavailable */
+  refresh(refreshToken: string): Promise<Grant>;
   /** @throws {GatewayError} github-token-invalid, email-unverified, github-access-denied, github-unavailable */
   readPerson(token: string): Promise<GitHubPerson>;
 }
@@ -47,14 +49,31 @@ const TIMEOUT_MS = 5000;
 const USER_AGENT = 'better-hub-gateway';
 
 export function createGitHubClient({ url, apiUrl, client }: GitHubOptions): GitHubClient {
+  // GitHub answers what it refuses with 200 and an error in the body.
+  const askForToken = async (parameters: Record<string, string>) => {
+    const credentials = { client_id: client?.id ?? '', client_secret: client?.secret ?? '' };
+    const body = new URLSearchParams({ ...credentials, ...parameters });
+    return readJson(await ask(`${url}/login/oauth/access_token`, { method: 'POST', body }), grantSchema);
+  };
   return {
     async exchangeCode({ code, codeVerifier, redirectUri }) {
-      const body = new URLSearchParams({ client_id: client?.id ?? '', client_secret: client?.secret ?? '' });
-      body.set('code', code);
-      body.set('redirect_uri', redirectUri);
-      if (codeVerifier) body.set('code_verifier', codeVerifier);
-      const answer = await ask(`${url}/login/oauth/access_token`, { method: 'POST', body });
-      return grantOf(await readJson(answer, grantSchema));
+      const answer = await askForToken({
+        ...{ code, redirect_uri: redirectUri },
+        ...(codeVerifier && { code_verifier: codeVerifier }),
+      });
+      if (!('error' in answer)) return grantOf(answer);
+      throw new GatewayError('bad-request', {
+        detail: 'GitHub did not accept the sign-in code. Start signing in again.',
+        cause: new Error(`GitHub answered the code exchange with ${answer.error}`),
+      });
+    },
+    async refresh(refreshToken) {
+      const answer = await askForToken({ grant_type: 'refresh_token', refresh_token: refreshToken });
+      if (!('error' in answer)) return grantOf(answer);
+      const cause = new Error(`GitHub answered the refresh of a token with ${answer.error}`);
+      // Anything else is about the gateway's own credentials: people keep what they have.
+      const isRefused = answer.error === 'bad_refresh_token' || answer.error === 'invalid_grant';
+      throw new GatewayError(isRefused ? 'reauth-required' : 'github-unavailable', { cause });
     },
     async readPerson(token) {
       const authorization = { authorization: `Bearer ${token}` };
@@ -71,16 +90,14 @@ export function createGitHubClient({ url, apiUrl, client }: GitHubOptions): GitH
   };
 }
 
-const grantSchema = z.union([
-  z.object({ error: z.string() }),
-  z.object({
-    access_token: z.string().min(1),
-    scope: z.string().optional(),
-    expires_in: z.number().positive().optional(),
-    refresh_token: z.string().optional(),
-    refresh_token_expires_in: z.number().positive().optional(),
-  }),
-]);
+const grantedSchema = z.object({
+  access_token: z.string().min(1),
+  scope: z.string().optional(),
+  expires_in: z.number().positive().optional(),
+  refresh_token: z.string().optional(),
+  refresh_token_expires_in: z.number().positive().optional(),
+});
+const grantSchema = z.union([z.object({ error: z.string() }), grantedSchema]);
 
 const userSchema = z.object({
   id: z.int().positive(),
@@ -91,13 +108,7 @@ const userSchema = z.object({
 
 const emailsSchema = z.array(z.object({ email: z.string(), primary: z.boolean(), verified: z.boolean() }));
 
-function grantOf(answer: z.output<typeof grantSchema>): Grant {
-  // GitHub answers a refused code with 200 and an error in the body.
-  if ('error' in answer)
-    throw new GatewayError('bad-request', {
-      detail: 'GitHub did not accept the sign-in code. Start signing in again.',
-      cause: new Error(`GitHub answered the code exchange with ${answer.error}`),
-    });
+function grantOf(answer: z.output<typeof grantedSchema>): Grant {
   const at = (seconds: number | undefined) => (seconds === undefined ? null : Date.now() + seconds * 1000);
   return {
     accessToken: answer.access_token,

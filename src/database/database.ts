@@ -18,6 +18,13 @@ export interface Database {
   date(millis: number): StoredDate;
   /** Lets one transaction at a time pass for a key, across gateways. Call it inside the transaction. */
   lockInTransaction(transaction: Kysely<Tables>, key: string): Promise<void>;
+  /**
+   * Runs the work while nobody else, at any gateway, holds the lock of this name. The embedded file has one process, which
+   * takes care itself.
+   *
+   * @returns null, without having run it, when somebody holds it
+   */
+  withLock<T>(name: string, work: () => Promise<T>): Promise<T | null>;
   /** All or nothing, in Postgres; see transactions.ts. The embedded file has no connection that could break. */
   inTransaction<T>(work: () => Promise<T>): Promise<T>;
   /** For what must not happen before the change is there; also runs when it was taken back. */
@@ -101,6 +108,7 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
     lockInTransaction: async (transaction, key) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
     },
+    withLock: (name, work) => withLock(pool, name, work),
     inTransaction: transactions.run,
     afterTransaction: transactions.afterwards,
     // A server that is stopped takes leave of nobody.
@@ -123,6 +131,30 @@ function joiningPool(pool: pg.Pool, transactions: Transactions): PostgresPool {
   };
 }
 
+async function withLock<T>(pool: pg.Pool, name: string, work: () => Promise<T>): Promise<T | null> {
+  const client = await pool.connect();
+  let isBroken = true;
+  try {
+    const locked = await client.query('select pg_try_advisory_lock(hashtextextended($1, 0)) as "isOurs"', [
+      name,
+    ]);
+    if (!locked.rows[0].isOurs) {
+      isBroken = false;
+      return null;
+    }
+    const result = await Promise.allSettled([work()]);
+    isBroken = await client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [name]).then(
+      () => false,
+      () => true,
+    );
+    if (result[0].status === 'rejected') throw result[0].reason;
+    return result[0].value;
+  } finally {
+    // With its connection a lock ends, too.
+    client.release(isBroken);
+  }
+}
+
 function openSqlite(dataDir: string): Database {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const lock: FileLock = lockDataFolder(dataDir);
@@ -138,6 +170,7 @@ function openSqlite(dataDir: string): Database {
     date: (millis) => new Date(millis).toISOString(),
     // One process a file, and one transaction at a time within it.
     lockInTransaction: async () => {},
+    withLock: (_name, work) => work(),
     inTransaction: (work) => work(),
     afterTransaction: (work) => work(),
     close: async () => {

@@ -4,8 +4,13 @@ import type { Session } from '../policy/session.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface IdentityParts {
-  /** The person's GitHub token in the clear. Throws a GatewayError when there is none to give. */
-  readonly readToken: (session: Session) => Promise<string>;
+  /**
+   * The person's GitHub token in the clear, when it ends, and until when it may be kept; in epoch milliseconds. Throws a
+   * GatewayError when there is none to give.
+   */
+  readonly readToken: (
+    session: Session,
+  ) => Promise<{ token: string; expiresAt: number | null; keepUntil: number }>;
   /** Names the session to upstreams without being of use to anyone who reads it. */
   readonly sessionHash: (sessionId: string) => string;
 }
@@ -17,31 +22,38 @@ export type Identify = (
   options?: { token: boolean },
 ) => string[] | Promise<string[]>;
 
+interface Prepared {
+  readonly headers: string[];
+  readonly keepUntil: number;
+}
+
 /** The returned function throws what readToken throws. The decrypted token is gone with the session. */
 export function preparedIdentities(parts: IdentityParts): Identify {
-  const prepared = new WeakMap<Session, Map<Upstream, string[]>>();
+  const prepared = new WeakMap<Session, Map<Upstream, Prepared>>();
   return (session, upstream, options) => {
-    const endsAt = session.github?.tokenExpiresAt ?? Number.POSITIVE_INFINITY;
-    const known =
-      endsAt > Date.now() && options === undefined ? prepared.get(session)?.get(upstream) : undefined;
-    if (known) return known;
-    return identify(session, upstream, parts, options).then((headers) => {
-      if (options === undefined)
-        prepared.set(session, (prepared.get(session) ?? new Map()).set(upstream, headers));
-      return headers;
+    if (options?.token === false) return announce(session, upstream, parts);
+    const known = prepared.get(session)?.get(upstream);
+    if (known && (known.keepUntil === Number.POSITIVE_INFINITY || known.keepUntil > Date.now()))
+      return known.headers;
+    return prepare(session, upstream, parts).then((made) => {
+      prepared.set(session, (prepared.get(session) ?? new Map()).set(upstream, made));
+      return made.headers;
     });
   };
 }
 
-async function identify(
-  session: Session,
-  { options }: Upstream,
-  { readToken, sessionHash }: IdentityParts,
-  { token: sendsToken } = { token: true },
-): Promise<string[]> {
-  const headers = identityHeaders(session, options.identity, sessionHash(session.id));
-  if (options.githubToken === 'none' || !sendsToken) return headers;
-  const token = await readToken(session);
-  if (options.githubToken === 'bearer') return [...headers, 'Authorization', `Bearer ${token}`];
-  return [...headers, 'X-Forwarded-Access-Token', token];
+function announce(session: Session, { options }: Upstream, { sessionHash }: IdentityParts): string[] {
+  return identityHeaders(session, options.identity, sessionHash(session.id));
+}
+
+async function prepare(session: Session, upstream: Upstream, parts: IdentityParts): Promise<Prepared> {
+  const { githubToken, githubTokenExpires } = upstream.options;
+  const headers = announce(session, upstream, parts);
+  if (githubToken === 'none') return { headers, keepUntil: Number.POSITIVE_INFINITY };
+  const { token, expiresAt, keepUntil } = await parts.readToken(session);
+  if (githubToken === 'bearer') headers.push('Authorization', `Bearer ${token}`);
+  else headers.push('X-Forwarded-Access-Token', token);
+  if (githubTokenExpires === 'forwarded' && expiresAt !== null)
+    headers.push('X-Gateway-Token-Expires', new Date(expiresAt).toISOString());
+  return { headers, keepUntil };
 }

@@ -46,6 +46,10 @@ export const upstreamSchema = z
       .describe(
         'Send the GitHub token: not at all, as X-Forwarded-Access-Token, or as Authorization: Bearer.',
       ),
+    githubTokenExpires: z
+      .enum(['none', 'forwarded'])
+      .default('none')
+      .describe('forwarded: tell with the GitHub token when it ends, as X-Gateway-Token-Expires.'),
     plainHttpToken: z
       .enum(['refuse', 'allow'])
       .default('refuse')
