@@ -10,6 +10,7 @@ import { fallbackCookieIssuer } from './auth/fallback-cookie.ts';
 import { createGitHubClient } from './auth/github.ts';
 import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
 import { signInRecorder } from './auth/people.ts';
+import { type Rotation, rotateKeys } from './auth/rotate-keys.ts';
 import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
 import { tokenRefresher } from './auth/token-refresh.ts';
 import { ConfigError, type Fault } from './config/faults.ts';
@@ -115,6 +116,20 @@ export async function migrateStore(config: GatewayConfig, options: MigrateOption
     const { revocations } = createSessions(sessionOptions(config), database, null, logger);
     const auth = createAuth(authParts(config, database, cipher, revocations, logger));
     return await migrate(database, auth.options, options);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Re-encrypts the stored tokens, for the command of that name. */
+export async function rotateStoredKeys(
+  config: GatewayConfig,
+  onProgress: (rotation: Rotation) => void,
+): Promise<Rotation> {
+  const database = openDatabaseForMigration(config);
+  try {
+    const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
+    return await rotateKeys(database, cipher, onProgress);
   } finally {
     await database.close();
   }

@@ -7,7 +7,7 @@ import { configJsonSchema } from './config/schema.ts';
 import { DataFolderBusy } from './database/file-lock.ts';
 import { startSampleApi } from './demo/api.ts';
 import { startDemo } from './demo/demo.ts';
-import { createGateway, migrateStore } from './gateway.ts';
+import { createGateway, migrateStore, rotateStoredKeys } from './gateway.ts';
 
 /** Longest an orderly end may take before the process leaves anyway. */
 const GRACE_MS = 10_000;
@@ -35,6 +35,21 @@ program
   .action(async ({ triggers }: { triggers: boolean }) => {
     const created = await migrateStore(loadConfig(process.env), { triggers });
     say(created.length === 0 ? 'Every table is there already.' : `Tables made: ${created.join(', ')}.`);
+  });
+
+program
+  .command('rotate-keys')
+  .description('re-encrypt every stored GitHub token with the first of GITHUB_TOKEN_KEYS, while gateways run')
+  .action(async () => {
+    const { rotated, unreadable } = await rotateStoredKeys(loadConfig(process.env), ({ done, total }) =>
+      say(`${done} of ${total} accounts.`),
+    );
+    say(`${rotated} accounts were written anew.`);
+    if (unreadable === 0) return say('Tokens need no other key or secret any longer.');
+    const advice =
+      'Add the key they were written with to GITHUB_TOKEN_KEYS, or let those people sign in again.';
+    process.stderr.write(`${unreadable} accounts hold tokens that no key opens. ${advice}\n`);
+    process.exitCode = 1;
   });
 
 program

@@ -7,6 +7,8 @@ export interface TokenCipher {
   encrypt(token: string): Promise<string>;
   /** @throws {UndecryptableToken} for anything that no known key has encrypted, plaintext included */
   decrypt(stored: string): Promise<string>;
+  /** Would it be written the same way now: in this format, under this key? */
+  isCurrent(stored: string): boolean;
 }
 
 /** The stored value cannot be turned back into a token. Its text never holds the value. */
@@ -26,6 +28,7 @@ export interface TokenCipherOptions {
 
 const OURS = /^v1\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]+)$/;
 const BETTER_AUTH = /^(\$ba\$\d+\$)?[0-9a-f]{80,}$/;
+const BARE = /^[0-9a-f]{80,}$/;
 
 export function createTokenCipher({ tokenKeys, secrets, format }: TokenCipherOptions): TokenCipher {
   // Derived keys stay known beside configured ones: tokens from before the switch go on opening.
@@ -34,7 +37,11 @@ export function createTokenCipher({ tokenKeys, secrets, format }: TokenCipherOpt
   if (!current) throw new Error('No key for GitHub tokens: there is neither a token key nor a secret');
   const byId = new Map(keys.map((each) => [each.id, each.key]));
   const secretConfig = betterAuthSecrets(secrets);
+  const isBare = typeof secretConfig === 'string';
+  const prefix = format === 'aes-256-gcm' ? `v1.${current.id}.` : isBare ? '' : `$ba$${secrets[0]?.version}$`;
   return {
+    isCurrent: (stored) =>
+      stored.startsWith(prefix) && (format === 'aes-256-gcm' || BARE.test(stored.slice(prefix.length))),
     async encrypt(token) {
       if (format === 'better-auth') return symmetricEncrypt({ key: secretConfig, data: token });
       return encryptWith(current, token);
