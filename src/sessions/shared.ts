@@ -32,6 +32,8 @@ export interface SharedEntry {
 const SHAPE = 2;
 /** How long an entry counts as fresh. */
 const FRESH_MS = 60_000;
+/** How far the clocks of gateways may differ before one does not count what another wrote as fresh. */
+const MOST_AHEAD_MS = 15_000;
 /** No honest entry is longer; a longer one is not parsed. */
 const MAX_ENTRY_LENGTH = 32 * 1024;
 /** After a failure Redis is left alone for so long: a tier that has to be waited for is no cache. */
@@ -160,9 +162,10 @@ interface Kept {
 }
 
 function asEntry({ session, at }: Kept, staleIfError: number): SharedEntry | null {
-  // Another gateway's clock may be ahead of this one's.
+  // Another gateway's clock may be ahead of this one's. How old its entries are cannot be told, nor what was revoked since.
   const age = Math.max(0, Date.now() - at);
-  return age > Math.max(FRESH_MS, staleIfError) ? null : { session, at, age, isFresh: age < FRESH_MS };
+  const isFresh = age < FRESH_MS && at - Date.now() < MOST_AHEAD_MS;
+  return age > Math.max(FRESH_MS, staleIfError) ? null : { session, at, age, isFresh };
 }
 
 function seal(kept: Kept, name: string, sealKey: Buffer): string {

@@ -106,6 +106,25 @@ describe('the shared tier', () => {
     }
   });
 
+  test('what a gateway an hour ahead wrote spares nobody the question to the store', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      const now = Date.now();
+      for (const [token, ahead] of [
+        ['ahead', 3_600_000],
+        ['about', 14_000],
+      ] as const) {
+        vi.setSystemTime(now + ahead);
+        await tier.set(token, sessionOf(token));
+      }
+      vi.setSystemTime(now);
+      expect(await tier.get('ahead')).toMatchObject({ age: 0, isFresh: false });
+      expect(await tier.get('about')).toMatchObject({ age: 0, isFresh: true });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test('believes no entry it has not sealed for that very key', async () => {
     const key = await onlyKey('mine');
     const entry = String(await redis.get(key));
