@@ -73,7 +73,7 @@ test('an upload of 1 GB without a session is 401 at once: of it next to nothing 
     }
   }
   const bytesRead = accepted.slice(before).map((socket) => socket.bytesRead);
-  report(context, { refusedUploads: uploads, mostBytesReadOfOne: Math.max(...bytesRead) });
+  report(context, { 'refused uploads of 1 GB: tried': uploads, mostBytesReadOfOne: Math.max(...bytesRead) });
   expect(outcomes).toEqual({ 'HTTP/1.1 401 no-session-cookie read in full': uploads });
   expect(Math.max(...bytesRead)).toBeLessThanOrEqual(64 * KIB);
   expect(gateway.upstream.seen).toEqual([]);
@@ -170,7 +170,10 @@ test('what a request asks between two refused uploads is answered as its own', a
     );
     mixed += answers.filter((fine) => !fine).length;
   }
-  report(context, { pipelinedBehindRefusals: rounds, mixedAnswers: mixed });
+  report(context, {
+    'requests behind an unread body: tried': rounds,
+    'requests behind an unread body: mixed': mixed,
+  });
   expect(mixed).toBe(0);
   expect(gateway.upstream.seen.filter(({ url }) => url === '/public/smuggled')).toEqual([]);
   gateway.upstream.seen.length = 0;

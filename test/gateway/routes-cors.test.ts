@@ -186,7 +186,7 @@ test('no look-alike of an origin is told anything, by preflight or refusal, on a
         }
       }
   expect(passed, `of ${tried}`).toBe(0);
-  report(context, { 'CORS look-alikes tried': tried, 'CORS look-alikes': passed });
+  report(context, { 'CORS look-alikes: tried': tried, 'CORS look-alikes: told': passed });
 });
 
 test('the gateway’s own endpoints tell no other origin anything', async () => {
@@ -245,7 +245,7 @@ describe('a request with our cookie from another site', () => {
       }
     const passed = gateway.upstream.seen.length - before;
     expect(passed).toBe(0);
-    report(context, { 'cross-site attempts tried': tried, 'cross-site attempts passed': passed });
+    report(context, { 'cross-site attempts: tried': tried, 'cross-site attempts: passed': passed });
   });
 
   test('passes where the route says that others may send it', async () => {

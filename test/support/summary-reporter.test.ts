@@ -17,7 +17,20 @@ test.each([
   ['a setup that fails', ['passing'], { FIXTURE_SETUP: 'failing-setup.ts' }, 1, '0 passed, 1 failed'],
   ['a teardown that fails', ['passing'], { FIXTURE_SETUP: 'failing-teardown.ts' }, 1, '2 passed, 1 failed'],
 ])('%s: the last line and the exit code say so', async (_name, files, env, code, lastLine) => {
-  expect(await runVitest(files, env)).toEqual({ code, lastLine });
+  const { lines, ...ended } = await runVitest(files, env);
+  expect({ ...ended, lastLine: lines.at(-1) }).toEqual({ code, lastLine });
+});
+
+test('what tests have measured stands before the last line: their own figures, then sums over all of them', async () => {
+  const { lines } = await runVitest(['measuring', 'passing'], {});
+  expect(lines.slice(lines.indexOf('Figures of single tests'))).toEqual([
+    'Figures of single tests',
+    '  measures: slowestMs 7, store sqlite',
+    'Totals',
+    '  bad paths: tried 1,242, bypasses 0',
+    '  bodies: changed 1',
+    '4 passed, 0 failed',
+  ]);
 });
 
 test('a run that was interrupted never reads "0 failed"', () => {
@@ -35,7 +48,7 @@ async function runVitest(files: string[], env: Record<string, string>) {
   const output = child.stdout.setEncoding('utf8').toArray();
   const [code] = await once(child, 'exit');
   const text = (await output).join('');
-  return { code, lastLine: text.trimEnd().split('\n').at(-1) };
+  return { code, lines: text.trimEnd().split('\n') };
 }
 
 function outsideVitest(): NodeJS.ProcessEnv {

@@ -1,21 +1,24 @@
 import { writeFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 
+import { figureLines, type Measured } from './figures.ts';
 import { isFullRun } from './scale.ts';
 
 type Counts = { passed: number; failed: number; skipped: number };
 
 /**
- * Prints `N passed, N failed` as the very last line, with `, N skipped` when some were.
+ * Prints what was measured, then `N passed, N failed` as the very last line, with `, N skipped` when some were.
  * Whatever makes the run fail counts as failed: a test, a suite's hook, a file that does not load, an unhandled error.
  */
 export default class SummaryReporter implements Reporter {
   #counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  #measured: readonly Measured[] = [];
 
   onInit(): void {
     // Everything else is printed by then, and the exit code is known.
     process.on('exit', (code) => {
-      process.stdout.write(`${summaryLine(this.#counts, code)}\n`);
+      const lines = [...figureLines(this.#measured), summaryLine(this.#counts, code)];
+      process.stdout.write(`${lines.join('\n')}\n`);
     });
   }
 
@@ -23,7 +26,8 @@ export default class SummaryReporter implements Reporter {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0 };
     for (const module of modules) addModule(counts, module);
     this.#counts = counts;
-    if (isFullRun) writeFigures(modules);
+    this.#measured = modules.flatMap(measuredIn);
+    if (isFullRun) writeFigures(this.#measured);
   }
 }
 
@@ -44,13 +48,15 @@ export function summaryLine({ passed, failed, skipped }: Counts, exitCode: numbe
   return `${passed} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }
 
+function measuredIn(module: TestModule): Measured[] {
+  return [...module.children.allTests()].flatMap((test) => {
+    const { figures } = test.meta();
+    return figures ? [{ test: test.fullName, figures }] : [];
+  });
+}
+
 /** What tests have measured, by the test's full name: the figures of `npm run test:full`. */
-function writeFigures(modules: readonly TestModule[]): void {
-  const figures: Record<string, unknown> = {};
-  for (const module of modules)
-    for (const test of module.children.allTests()) {
-      const measured = test.meta().figures;
-      if (measured) figures[test.fullName] = measured;
-    }
+function writeFigures(measured: readonly Measured[]): void {
+  const figures = Object.fromEntries(measured.map((each) => [each.test, each.figures]));
   writeFileSync(new URL('../figures.json', import.meta.url), `${JSON.stringify(figures, null, 2)}\n`);
 }
