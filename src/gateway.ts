@@ -32,6 +32,7 @@ import { registerReservedPaths, signInUrl } from './http/paths.ts';
 import { registerRequestChecks } from './http/request-checks.ts';
 import { createServer } from './http/server.ts';
 import { registerSignInPage } from './http/sign-in-page.ts';
+import { DURATION_BOUNDS, Traffic } from './http/traffic.ts';
 import { registerUserScopes } from './http/user-scopes.ts';
 import { createMetrics } from './metrics.ts';
 import { trustAddresses } from './policy/client-address.ts';
@@ -70,14 +71,21 @@ export async function createGateway(
       ? null
       : await openRedis(config.redisUrl, (err) => logger.debug({ err }, 'redis'));
 
-  const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin });
+  const traffic = new Traffic();
+  const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin, traffic });
   registerRequestChecks(app);
   app.addHook('onClose', async () => {
     redis?.disconnect();
     await database.close();
   });
   const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
-  const metrics = createMetrics({ states: DEGRADED_STATES, localSessions: () => sessions.localSize() });
+  const metrics = createMetrics({
+    states: DEGRADED_STATES,
+    localSessions: () => sessions.localSize(),
+    lookups: () => sessions.lookupCounts(),
+    traffic,
+    durationBounds: DURATION_BOUNDS,
+  });
   const told = { ...sessionOptions(config), onStateChange: metrics.state };
   const sessions: Sessions = createSessions(told, database, redis, logger);
   const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
@@ -99,6 +107,7 @@ export async function createGateway(
     upstreams,
     redis,
     readOrigin,
+    traffic,
     readToken: githubTokenReader(cipher, refreshToken),
   });
   const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
@@ -213,6 +222,7 @@ interface RouteParts {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly redis: Redis | null;
   readonly readOrigin: ReadOrigin;
+  readonly traffic: Traffic;
   readonly readToken: ReadGitHubToken;
 }
 
@@ -254,6 +264,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     trustedOrigins,
     forwarded: readOrigin.forwarded,
     streams,
+    traffic: parts.traffic,
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
   });
 }

@@ -5,6 +5,8 @@ import { expect, test } from 'vitest';
 import { VARIABLES } from '../src/config/environment.ts';
 import { configJsonSchema } from '../src/config/schema.ts';
 import { ERRORS } from '../src/errors.ts';
+import { DURATION_BOUNDS, RouteTraffic } from '../src/http/traffic.ts';
+import { createMetrics } from '../src/metrics.ts';
 import { AUTH_ENDPOINTS } from '../src/policy/own-paths.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -44,6 +46,33 @@ test('the README names every setting of upstreams, routes and the file itself', 
 test('the README names every endpoint of Better Auth that is served', () => {
   for (const path of Object.keys(AUTH_ENDPOINTS)) expect(section('Endpoints')).toContain(path.slice(1));
 });
+
+test('the README names every metric and its labels, and none that is not there', async () => {
+  const rows = [...section('Metrics').matchAll(/^\| `(gateway_[a-z_]+)` \|([^|]*)\|/gm)].map(
+    ([, name, labels = '']) => [name, [...labels.matchAll(/`([a-z]+)`/g)].map(([, label]) => label)],
+  );
+  expect(Object.fromEntries(rows)).toEqual(await metricLabels());
+});
+
+/** As they are told of a gateway that has had one of everything. */
+async function metricLabels(): Promise<Record<string, string[]>> {
+  const route = new RouteTraffic('/x');
+  route.answered('GET', 200, 1);
+  const text = await createMetrics({
+    states: ['x'],
+    localSessions: () => 0,
+    lookups: () => [{ tier: 'local', result: 'found', count: 1 }],
+    traffic: { inFlight: 0, routes: () => [route] },
+    durationBounds: DURATION_BOUNDS,
+  }).text();
+  const labelsOf = (name: string) => {
+    const [, labels = ''] = new RegExp(`^${name}(?:_count)?(?:\\{(.*)\\})? `, 'm').exec(text) ?? [];
+    return [...labels.matchAll(/([a-z]+)="/g)].map(([, label = '']) => label);
+  };
+  return Object.fromEntries(
+    [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => [name, labelsOf(name)]),
+  );
+}
 
 test('the README names every npm script that people run, and none that is not there', () => {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {

@@ -16,7 +16,7 @@ import type { MatchRoute, RouteMatch } from '../policy/route-table.ts';
 import type { RenewSession, Session } from '../policy/session.ts';
 import type { Target } from '../policy/target.ts';
 import { allowReading, answerPreflight } from './cross-origin.ts';
-import { ask, type JudgeParts, judge, reportRefusal } from './judge.ts';
+import { ask, denial, type JudgeParts, judge, reportRefusal } from './judge.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { ambiguousPath, ROUTED } from './request-checks.ts';
 import { upgradeOf } from './upgrades.ts';
@@ -67,6 +67,8 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
   const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
+  const { decision, reason } = request.record;
+  if (decision) parts.traffic.on(route.name).decided(decision, reason);
   const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
   const answer = { cors, authenticated: session !== null };
   const onStream = streamOpener(request, route, session, upgrade, parts.streams);
@@ -137,8 +139,7 @@ async function identityFor(
       reportRefusal(request, refusal);
       return parts.identify(session, upstream, { token: false });
     }
-    request.record.decision = 'deny';
-    throw refusal;
+    throw denial(request, route, refusal, parts.traffic);
   }
 }
 

@@ -8,12 +8,14 @@ import { type Decision, decide, liveSession } from '../policy/decide.ts';
 import type { Route } from '../policy/route.ts';
 import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
 import { isPreflight } from './cross-origin.ts';
+import type { Traffic } from './traffic.ts';
 
 export interface JudgeParts {
   readonly lookUp: LookUpSession;
   readonly trustedOrigins: ReadonlySet<string>;
   /** Where a person grants scopes, and signs in again; `callbackURL` brings them back. */
   readonly signInUrl: (scopes: readonly string[], back: string) => string;
+  readonly traffic: Traffic;
 }
 
 const NOBODY: Lookup = { outcome: 'none', reason: 'no-session-cookie' };
@@ -53,12 +55,21 @@ export function judge(
     return decision.session;
   }
   const refusal = refusalOf(decision, request, lookup, parts);
-  if (!route.reportOnly) {
-    request.record.decision = 'deny';
-    throw refusal;
-  }
+  if (!route.reportOnly) throw denial(request, route, refusal, parts.traffic);
   reportRefusal(request, refusal);
   return liveSession(lookup, now);
+}
+
+/** Notes that the request is refused. @returns the refusal */
+export function denial(
+  { record }: FastifyRequest,
+  { name }: Route,
+  refusal: GatewayError,
+  traffic: Traffic,
+): GatewayError {
+  record.decision = 'deny';
+  traffic.on(name).decided('deny', refusal.code);
+  return refusal;
 }
 
 /** Notes what would have been refused: in the request's record, and, whatever else happens to it, in the log. */

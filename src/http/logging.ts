@@ -2,6 +2,7 @@
 // what looks like a GitHub token is cut out of whatever is.
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { statusOf } from './request-record.ts';
 
 const GITHUB_TOKEN = /\b(gh[oprsu]_[A-Za-z0-9]{4})[A-Za-z0-9]+|\b(github_pat_[A-Za-z0-9]{4})[A-Za-z0-9_]+/g;
 // Every part is bounded: clients write into the log, and a line must not cost more than its length.
@@ -48,35 +49,33 @@ export function innermost(error: Error): string {
   return String(message || code || inner);
 }
 
-/** Writes the request's line once its answer is over, or its client gone. */
-export function logWhenClosed(log: FastifyBaseLogger, request: FastifyRequest, reply: FastifyReply): void {
-  reply.raw.once('close', () => {
-    const { record } = request;
-    const now = performance.now();
-    log.info(
-      {
-        requestId: request.id,
-        client: record.clientAddress,
-        method: request.method,
-        // Without the query: it may hold codes and tokens.
-        path: (record.target.path || (request.raw.url ?? '').split('?', 1)[0])?.slice(0, LONGEST_PATH),
-        route: record.route,
-        upstream: record.upstream,
-        decision: record.decision,
-        reason: record.reason,
-        cause: record.cause ?? undefined,
-        status: record.isWebSocket ? 101 : reply.raw.headersSent ? reply.raw.statusCode : null,
-        completed: record.isWebSocket || reply.raw.writableFinished,
-        tier: record.tier,
-        userId: record.userId,
-        impersonatedBy: record.impersonatedBy,
-        lookupMs: rounded(record.lookupMs),
-        upstreamMs: rounded(record.upstreamStartedAt && now - record.upstreamStartedAt),
-        totalMs: rounded(now - record.startedAt),
-      },
-      'request',
-    );
-  });
+/** Writes the line of a request whose answer is over, or whose client has gone. */
+export function logRequest(log: FastifyBaseLogger, request: FastifyRequest, reply: FastifyReply): void {
+  const { record } = request;
+  const now = performance.now();
+  log.info(
+    {
+      requestId: request.id,
+      client: record.clientAddress,
+      method: request.method,
+      // Without the query: it may hold codes and tokens.
+      path: (record.target.path || (request.raw.url ?? '').split('?', 1)[0])?.slice(0, LONGEST_PATH),
+      route: record.route,
+      upstream: record.upstream,
+      decision: record.decision,
+      reason: record.reason,
+      cause: record.cause ?? undefined,
+      status: statusOf(record, reply.raw),
+      completed: record.isWebSocket || reply.raw.writableFinished,
+      tier: record.tier,
+      userId: record.userId,
+      impersonatedBy: record.impersonatedBy,
+      lookupMs: rounded(record.lookupMs),
+      upstreamMs: rounded(record.upstreamStartedAt && now - record.upstreamStartedAt),
+      totalMs: rounded(now - record.startedAt),
+    },
+    'request',
+  );
 }
 
 function rounded(ms: number | null): number | null {

@@ -1,4 +1,5 @@
-// What is known about one request, gathered along its way: for the one line it leaves in the log.
+// What is known about one request, gathered along its way: for the one line it leaves in the log, and what is counted.
+import type { ServerResponse } from 'node:http';
 import type { Tier } from '../policy/session.ts';
 import type { Target } from '../policy/target.ts';
 
@@ -51,4 +52,10 @@ export function newRecord(): RequestRecord {
     isWebSocket: false,
     upstreamStartedAt: null,
   };
+}
+
+/** The status the client was told; null when it was gone before. */
+export function statusOf({ isWebSocket }: RequestRecord, response: ServerResponse): number | null {
+  if (isWebSocket) return 101;
+  return response.headersSent ? response.statusCode : null;
 }

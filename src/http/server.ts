@@ -2,7 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import type { Logger } from 'pino';
 import { GatewayError } from '../errors.ts';
 import { hasBody } from '../forwarding/request-body.ts';
@@ -11,12 +16,13 @@ import { type IsTrusted, plainAddress } from '../policy/client-address.ts';
 import { framingFault } from '../policy/framing.ts';
 import { parseTarget, type Target } from '../policy/target.ts';
 import { handleErrors, sendProblem } from './errors.ts';
-import { logWhenClosed } from './logging.ts';
+import { logRequest } from './logging.ts';
 import { answerConnect, answerMalformed } from './malformed.ts';
 import type { ReadOrigin } from './origin.ts';
 import { ambiguousPath } from './request-checks.ts';
-import { newRecord } from './request-record.ts';
+import { newRecord, statusOf } from './request-record.ts';
 import { watchSilentConnections } from './silent-connections.ts';
+import { NO_ROUTE, type Traffic } from './traffic.ts';
 import { asksForWebSocket, takeUpgrades } from './upgrades.ts';
 
 export interface ServerOptions {
@@ -24,12 +30,14 @@ export interface ServerOptions {
   readonly logger: Logger;
   readonly isTrusted: IsTrusted;
   readonly readOrigin: ReadOrigin;
+  readonly traffic: Traffic;
 }
 
 const MAX_HEADER_BYTES = 32 * 1024;
 const HEADERS_TIMEOUT_MS = 30_000;
 
-export function createServer({ publicUrl, logger, isTrusted, readOrigin }: ServerOptions): FastifyInstance {
+export function createServer(options: ServerOptions): FastifyInstance {
+  const { publicUrl, logger, isTrusted, readOrigin, traffic } = options;
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -48,6 +56,8 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
     clientErrorHandler: answerMalformed,
     frameworkErrors: (cause, request, reply) => {
       request.record = newRecord();
+      request.record.clientAddress = readOrigin.clientAddress(request);
+      noteWhenClosed(request, reply);
       leaveUnread(request.raw, reply.raw);
       sendProblem(request, reply, routingFault(request.raw.url ?? '', cause), publicUrl);
     },
@@ -67,6 +77,14 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
   const endSilentConnections = watchSilentConnections(app.server);
   app.addHook('preClose', async () => endSilentConnections());
   app.decorateRequest('record');
+  const noteWhenClosed = (request: FastifyRequest, reply: FastifyReply) => {
+    traffic.inFlight++;
+    reply.raw.once('close', () => {
+      traffic.inFlight--;
+      count(traffic, request, reply);
+      logRequest(logger, request, reply);
+    });
+  };
   const condemned = new WeakSet<Socket>();
   app.addHook('onRequest', async (request, reply) => {
     const { raw } = request;
@@ -76,7 +94,7 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
     // No byte more than came with the head is read until somebody wants the body.
     if (hasBody(raw)) raw.socket.pause();
     request.record.clientAddress = readOrigin.clientAddress(request);
-    logWhenClosed(app.log, request, reply);
+    noteWhenClosed(request, reply);
     reply.header('x-request-id', request.id);
     const detail = framingFault(raw);
     if (detail !== null) {
@@ -91,6 +109,11 @@ export function createServer({ publicUrl, logger, isTrusted, readOrigin }: Serve
   });
   handleErrors(app, publicUrl);
   return app;
+}
+
+function count(traffic: Traffic, { method, record }: FastifyRequest, { raw }: FastifyReply): void {
+  const seconds = (performance.now() - record.startedAt) / 1000;
+  traffic.on(record.route ?? NO_ROUTE).answered(method, statusOf(record, raw), seconds);
 }
 
 /** Whoever wants a body reads it; parts of the server that do say so with parsers of their own. */

@@ -9,6 +9,7 @@ import { createFallbackCookie } from './fallback-cookie.ts';
 import { type Hearing, startHearing, UNHEARD } from './hearing.ts';
 import { createLocalTier } from './local.ts';
 import { createLookup, createStoreLookup } from './lookup.ts';
+import { createLookupCounter } from './lookup-counts.ts';
 import { hearThroughRedis } from './redis-news.ts';
 import { createRenewal } from './renewal.ts';
 import { restingStore } from './resting-store.ts';
@@ -80,6 +81,7 @@ export function createSessions(
     log,
     heardUntil: () => hearing?.until ?? null,
   });
+  const counter = createLookupCounter();
   const isStoreAway = () => health.isAway('store');
   const extend = createSlidingExpiry({
     database,
@@ -91,18 +93,20 @@ export function createSessions(
     onError: (err) => health.failed('store', err),
   });
   return {
-    lookUp: createLookup({
-      findCookie: cookieFinder(cookieName),
-      verifyToken: tokenVerifier(secrets),
-      local,
-      shared,
-      readStore: resting.read,
-      readFallback: fallback.read,
-      log,
-      health,
-      hearsChanges: () => hearing?.complete ?? false,
-    }),
-    lookUpInStore: createStoreLookup(readCredential, readStore, health),
+    lookUp: counter.counted(
+      createLookup({
+        findCookie: cookieFinder(cookieName),
+        verifyToken: tokenVerifier(secrets),
+        local,
+        shared,
+        readStore: resting.read,
+        readFallback: fallback.read,
+        log,
+        health,
+        hearsChanges: () => hearing?.complete ?? false,
+      }),
+    ),
+    lookUpInStore: counter.counted(createStoreLookup(readCredential, readStore, health)),
     revocations,
     authCookies: authCookieWriter(secrets),
     /** Gives a session that is used a longer life when it is due. */
@@ -121,6 +125,7 @@ export function createSessions(
         onError: (err) => logger.warn({ err }, 'a session cookie could not be renewed'),
       }),
     localSize: () => local.size,
+    lookupCounts: counter.counts,
     /** The store has just answered: it need not be left alone any longer. */
     storeAnswered: resting.wake,
     /** Tells when the session may have changed; ends with the returned function. */
