@@ -18,6 +18,7 @@ import type { GatewayConfig } from './config/load.ts';
 import { configWarnings } from './config/warnings.ts';
 import { type Database, openDatabase, openDatabaseForMigration } from './database/database.ts';
 import { type MigrateOptions, migrate } from './database/migrate.ts';
+import { watchAddresses } from './forwarding/addresses.ts';
 import { checkHealth } from './forwarding/health.ts';
 import { preparedIdentities } from './forwarding/identities.ts';
 import { readTlsFiles, type TlsFiles } from './forwarding/tls.ts';
@@ -202,13 +203,18 @@ function openUpstreams(
 ): Map<string, Upstream> {
   const upstreams = new Map<string, Upstream>();
   for (const [name, options] of Object.entries(config.upstreams)) {
-    const upstream = createUpstream(name, options, tlsFiles.get(name));
+    const upstream = createUpstream(name, options, {
+      tls: tlsFiles.get(name),
+      onChange: ({ origin, state }) =>
+        logger[state === 'up' ? 'info' : 'warn'](
+          { upstream: name, target: origin, state },
+          `target is ${state}`,
+        ),
+    });
     upstreams.set(name, upstream);
-    const endChecks = checkHealth(upstream, (_name, target, healthy) =>
-      logger.warn({ upstream: name, target, healthy }, healthy ? 'target is back' : 'target is unhealthy'),
-    );
+    const endings = [checkHealth(upstream), watchAddresses(upstream.targets)];
     app.addHook('onClose', async () => {
-      endChecks?.();
+      for (const end of endings) end?.();
       await upstream.close();
     });
   }

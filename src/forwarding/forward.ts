@@ -4,6 +4,8 @@ import type { Duplex } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
+import { isSafeMethod } from '../policy/cross-site.ts';
+import type { Connection } from './connections.ts';
 import type { Silenceable } from './idle.ts';
 import type { Mount } from './location.ts';
 import { awaitsContinue, hasBody, RequestBody } from './request-body.ts';
@@ -16,8 +18,9 @@ import {
   type StreamKind,
   streamKind,
 } from './streams.ts';
+import type { Target } from './target.ts';
 import { closeAfterEarlyAnswer, dropRest } from './unread-body.ts';
-import type { Upstream, UpstreamTarget } from './upstream.ts';
+import type { Upstream } from './upstream.ts';
 import { joinWebSocket, type Upgrade } from './websocket.ts';
 import './wire.ts';
 
@@ -34,12 +37,11 @@ export interface ForwardLimits {
 
 export interface ForwardOptions {
   readonly upstream: Upstream;
-  readonly target: UpstreamTarget;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Path and query, exactly as they go on. */
   readonly path: string;
-  /** Names and values in turn, `host` and its value first; see request-headers.ts. */
+  /** Names and values in turn, `host` first, whose value is filled in here; see request-headers.ts. */
   readonly headers: string[];
   readonly requestId: string;
   /** Set-Cookie lines to add to the answer. */
@@ -75,9 +77,16 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   readonly #body: RequestBody | null;
   readonly #resolve: () => void;
   readonly #reject: (error: GatewayError) => void;
-  #target: UpstreamTarget;
-  /** From here on bytes of the request may be with an upstream: it is not sent a second time. */
+  /** Where the request has a place, until it gives it back. */
+  #target: Target | null = null;
+  #connection: Connection | null = null;
+  #isPlaceTaken = false;
+  /** From here on bytes of the request may be with the target. */
   #isUnderWay = false;
+  #hasAnswerBegun = false;
+  /** How often it was sent to another target, and on another connection: each at most once. */
+  #turns = 0;
+  #repeats = 0;
   #abort: (reason?: Error) => void = () => {};
   #release: (() => void) | null = null;
   #events: EventBoundary | null = null;
@@ -87,7 +96,6 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   constructor(options: ForwardOptions, resolve: () => void, reject: (error: GatewayError) => void) {
     const { request, response, limits, upstream } = options;
     this.#options = options;
-    this.#target = options.target;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#body = hasBody(request)
@@ -100,45 +108,74 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   }
 
   begin(): void {
-    const { request, limits } = this.#options;
+    const { request, limits, upstream } = this.#options;
     const length = request.headers['content-length'];
-    if (limits?.maxBodyBytes !== undefined && Number(length) > limits.maxBodyBytes)
+    if (limits?.maxBodyBytes !== undefined && Number(length) > limits.maxBodyBytes) {
       this.onError(new GatewayError('body-too-large'));
-    else this.#dispatch();
+      return;
+    }
+    const target = upstream.take();
+    if (target === null) void this.#wait();
+    else this.#sendTo(target, target.connections.take());
   }
 
-  #dispatch(): void {
-    const { upstream, request, path, headers, limits, upgrade } = this.#options;
+  async #wait(): Promise<void> {
+    const { upstream, response } = this.#options;
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
     try {
-      upstream.dispatcher.dispatch(
-        {
-          origin: this.#target.origin,
-          path,
-          method: request.method as Dispatcher.HttpMethod,
-          headers,
-          body: this.#body,
-          headersTimeout: limits?.headersMs,
-          upgrade: upgrade ? 'websocket' : null,
-        },
-        this,
-      );
-    } catch (cause) {
-      this.onError(new GatewayError('bad-request', { cause }));
+      const target = await upstream.wait(gone.signal);
+      this.#sendTo(target, target.connections.take());
+    } catch (error) {
+      this.onError(error as Error);
     }
+  }
+
+  #sendTo(target: Target, connection: Connection): void {
+    const { request, path, headers, limits, upgrade } = this.#options;
+    this.#target = target;
+    this.#connection = connection;
+    this.#isPlaceTaken = true;
+    this.#isUnderWay = false;
+    headers[1] = target.host;
+    connection.client.dispatch(
+      {
+        path,
+        method: request.method as Dispatcher.HttpMethod,
+        headers,
+        body: this.#body,
+        headersTimeout: limits?.headersMs,
+        upgrade: upgrade ? 'websocket' : null,
+      },
+      this,
+    );
+  }
+
+  /** Others may have its place from now on. */
+  #giveUpPlace(): void {
+    if (!this.#isPlaceTaken) return;
+    this.#isPlaceTaken = false;
+    this.#target?.release();
   }
 
   onConnect(abort: (reason?: Error) => void): void {
     const { request, response } = this.#options;
     this.#abort = abort;
     this.#isUnderWay = true;
+    if (this.#connection !== null) this.#connection.uses++;
     if (response.destroyed) abort(new errors.RequestAbortedError());
     else if (this.#body !== null && awaitsContinue(request)) response.writeContinue();
+  }
+
+  onResponseStarted(): void {
+    this.#hasAnswerBegun = true;
   }
 
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // Informational answers are between the upstream and us.
     if (status < 200) return true;
     const { request, response, upstream } = this.#options;
+    this.#target?.answered();
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
     if (rawHeaders.length > 2 * MOST_HEADERS) throw new errors.HeadersOverflowError();
     const headers = this.#headersOf(rawHeaders);
@@ -174,6 +211,8 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
     const { timeouts } = upstream.options;
     const isStream = kind === 'event-stream';
     this.idleMs = isStream ? (limits?.streamMs ?? timeouts.stream) : (limits?.idleMs ?? timeouts.idle);
+    // Streams have limits of their own.
+    if (isStream) this.#giveUpPlace();
     if (kind === null || onStream === undefined) return;
     this.#release = onStream(kind, (goodbye) => this.#end(kind, goodbye));
     if (isStream && finalEvent) this.#events = new EventBoundary(rawHeaders);
@@ -192,6 +231,8 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   onUpgrade(_status: number, rawHeaders: Buffer[], upstreamSocket: Duplex): void {
     const { request, response, upgrade, limits, upstream, onStream = () => () => {} } = this.#options;
     response.off('close', this.#onClientClose);
+    this.#target?.answered();
+    this.#leave();
     const idleMs = limits?.streamMs ?? upstream.options.timeouts.stream;
     try {
       if (!upgrade) throw new GatewayError('upstream-broken');
@@ -224,9 +265,14 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   #leave(): void {
     this.#options.upstream.idle.delete(this);
     this.#release?.();
+    if (this.#connection !== null) this.#target?.connections.discard(this.#connection);
+    this.#connection = null;
+    this.#giveUpPlace();
   }
 
   onComplete(): void {
+    if (this.#connection !== null) this.#target?.connections.giveBack(this.#connection);
+    this.#connection = null;
     this.#leave();
     this.#endBody();
     this.#options.response.end();
@@ -235,7 +281,7 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
 
   onError(error: Error): void {
     const { response } = this.#options;
-    if (this.#turnsToAnotherTarget(error)) return;
+    if (this.#isSentAgain(error)) return;
     this.#leave();
     response.off('close', this.#onClientClose);
     if (response.headersSent && isBodiless(response.statusCode, error)) {
@@ -253,15 +299,44 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
     dropRest(this.#options.request);
   }
 
-  /** Once, and only while no connection has carried the request. */
-  #turnsToAnotherTarget(error: Error): boolean {
-    const { upstream, target, headers, response } = this.#options;
-    if (this.#isUnderWay || this.#target !== target || error instanceof GatewayError) return false;
-    const other = response.destroyed ? null : upstream.nextTarget(target);
+  /** Is the fault one of the connection, and can the request do without it? */
+  #isSentAgain(error: Error): boolean {
+    const { response } = this.#options;
+    const target = this.#target;
+    const connection = this.#connection;
+    if (target === null || connection === null || response.headersSent) return false;
+    const fault = faultOf(error, this.#isUnderWay, connection);
+    if (fault === 'connect' || fault === 'silence') target.failed();
+    if (response.destroyed) return false;
+    if (fault === 'connect') return this.#turns++ === 0 && this.#turnsToAnother(target);
+    if (fault !== 'closed' || this.#repeats++ > 0) return false;
+    return (!this.#isUnderWay || this.#isRepeatable(connection)) && this.#repeat(target);
+  }
+
+  /**
+   * A connection that was idle may have been closed by the target just as the request went out (RFC 9112 section 9.3.1).
+   * What changes nothing is sent once more then; of anything else nobody knows whether it was received.
+   */
+  #isRepeatable({ uses }: Connection): boolean {
+    const { request, upgrade } = this.#options;
+    const isSafe = isSafeMethod(request.method ?? '') && this.#body === null && !upgrade;
+    return isSafe && uses > 1 && !this.#hasAnswerBegun;
+  }
+
+  #turnsToAnother(target: Target): boolean {
+    const other = this.#options.upstream.take(target);
     if (other === null) return false;
-    this.#target = other;
-    headers[1] = other.host;
-    this.#dispatch();
+    this.#leave();
+    this.#options.upstream.retries++;
+    this.#sendTo(other, other.connections.take());
+    return true;
+  }
+
+  /** Its place is kept. */
+  #repeat(target: Target): boolean {
+    if (this.#connection !== null) target.connections.discard(this.#connection);
+    this.#options.upstream.retries++;
+    this.#sendTo(target, target.connections.takeNew());
     return true;
   }
 
@@ -285,8 +360,26 @@ const TIMED_OUT = new Set([
   'ETIMEDOUT',
 ]);
 
+const CLOSED = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+/** `closed`: a connection that was open is no longer. Null: it is not the target's, or it had begun to answer. */
+function faultOf(
+  error: Error,
+  isUnderWay: boolean,
+  { address }: Connection,
+): 'connect' | 'silence' | 'closed' | null {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (error instanceof GatewayError || NOT_OF_THE_TARGET.has(code)) return null;
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return 'silence';
+  if (!isUnderWay && address === null) return 'connect';
+  return CLOSED.has(code) ? 'closed' : null;
+}
+
+const NOT_OF_THE_TARGET = new Set(['UND_ERR_ABORTED', 'UND_ERR_INVALID_ARG', 'UND_ERR_DESTROYED']);
+
 function upstreamFault(cause: Error, isUnderWay: boolean): GatewayError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
+  if (code === 'UND_ERR_INVALID_ARG') return new GatewayError('bad-request', { cause });
   if (TIMED_OUT.has(code)) return new GatewayError('upstream-timeout', { cause });
   // A server that wants a certificate of ours may say so only once it has the request.
   if (!isUnderWay || code.startsWith('ERR_SSL')) return new GatewayError('upstream-unreachable', { cause });

@@ -1,43 +1,57 @@
-// Asks every target of an upstream now and then whether it is well, and takes it out of turn while it is not.
-import { request } from 'undici';
-import type { Upstream, UpstreamTarget } from './upstream.ts';
+// Asks every target of an upstream now and then whether it is well, each time on a new connection.
+import { Agent, request } from 'undici';
+import type { Target } from './target.ts';
+import type { Upstream } from './upstream.ts';
+import type { UpstreamOptions } from './upstream-options.ts';
 
-/** Told once per change. */
-export type OnHealthChange = (upstream: string, target: string, healthy: boolean) => void;
+type HealthOptions = NonNullable<UpstreamOptions['health']>;
 
 /** @returns a function that ends the checks; null for an upstream without a health setting */
-export function checkHealth(upstream: Upstream, onChange: OnHealthChange): (() => void) | null {
-  const { health } = upstream.options;
+export function checkHealth({ options, targets, connect }: Upstream): (() => void) | null {
+  const { health } = options;
   if (!health) return null;
+  // Beside the connections for requests: a target that has no room is not ill.
+  const agent = new Agent({ connect, pipelining: 0 });
   const ended = new AbortController();
-  const check = async (target: UpstreamTarget) => {
-    const healthy = await answersWell(upstream, target, health, ended.signal);
-    if (ended.signal.aborted || healthy === target.healthy) return;
-    target.healthy = healthy;
-    onChange(upstream.name, target.origin, healthy);
-  };
-  const checkAll = () => {
-    for (const target of upstream.targets) void check(target);
-  };
-  checkAll();
-  const timer = setInterval(checkAll, health.interval);
-  timer.unref();
+  const endings = targets.map((target) => checkAgain(target, health, agent, ended.signal));
   return () => {
-    clearInterval(timer);
     ended.abort();
+    for (const end of endings) end();
+    agent.destroy().catch(() => {});
   };
 }
 
+function checkAgain(target: Target, health: HealthOptions, agent: Agent, ended: AbortSignal): () => void {
+  let isUnderWay = false;
+  /** Checks in a row that speak against what the target is taken for. */
+  let against = 0;
+  const check = async () => {
+    if (isUnderWay) return;
+    isUnderWay = true;
+    const isWell = await answersWell(target, health, agent, ended);
+    isUnderWay = false;
+    if (ended.aborted) return;
+    against = isWell === target.isHealthy ? 0 : against + 1;
+    if (against < (isWell ? health.healthy : health.unhealthy)) return;
+    against = 0;
+    target.isHealthy = isWell;
+  };
+  void check();
+  const timer = setInterval(check, health.interval).unref();
+  return () => clearInterval(timer);
+}
+
 async function answersWell(
-  upstream: Upstream,
-  target: UpstreamTarget,
-  health: { path: string; interval: number },
+  target: Target,
+  { path, timeout }: HealthOptions,
+  dispatcher: Agent,
   ended: AbortSignal,
 ): Promise<boolean> {
   try {
-    const { statusCode, body } = await request(`${target.origin}${health.path}`, {
-      dispatcher: upstream.dispatcher,
-      signal: AbortSignal.any([ended, AbortSignal.timeout(health.interval)]),
+    const { statusCode, body } = await request(`${target.origin}${path}`, {
+      dispatcher,
+      headers: { 'user-agent': 'better-hub-gateway health check' },
+      signal: AbortSignal.any([ended, AbortSignal.timeout(timeout)]),
     });
     await body.dump();
     return statusCode >= 200 && statusCode < 400;

@@ -1,7 +1,7 @@
 // The settings of an upstream, declared once: type, default, limits and documentation.
 import { isIP } from 'node:net';
 import * as z from 'zod';
-import { duration } from '../duration.ts';
+import { duration, durationSchema } from '../duration.ts';
 import { plainAddress } from '../policy/client-address.ts';
 import { identityPresetSchema } from '../policy/identity.ts';
 
@@ -37,7 +37,7 @@ export const upstreamSchema = z
     targets: z
       .array(targetSchema)
       .min(1)
-      .describe('Addresses of the service; requests take turns over them.'),
+      .describe('Addresses of the service; the least busy is asked, of equals each in turn.'),
     protocol: z.enum(['http1']).default('http1').describe('Protocol spoken to the targets.'),
     identity: identityPresetSchema.default('oauth2-proxy'),
     githubToken: z
@@ -75,9 +75,58 @@ export const upstreamSchema = z
       .strictObject({
         path: z.string().regex(/^\/[\x21-\x7e]*$/, 'must be a path such as /healthz'),
         interval: duration('5s').describe('Time between two checks of one target.'),
+        timeout: duration('2s').describe('Time for the answer to a check.'),
+        healthy: z
+          .int()
+          .min(1)
+          .default(2)
+          .describe('Checks that must pass in a row before it is in turn again.'),
+        unhealthy: z
+          .int()
+          .min(1)
+          .default(2)
+          .describe('Checks that must fail in a row before it is out of turn.'),
       })
       .optional()
       .describe('Checks that take a target out of turn while it does not answer with 2xx or 3xx.'),
+    ejection: z
+      .strictObject({
+        failures: z
+          .int()
+          .min(1)
+          .default(3)
+          .describe('Requests in a row that could not connect, or were not answered in time.'),
+        time: duration('1s').describe(
+          'How long the target is then out of turn, the first time; twice that the next.',
+        ),
+        maxTime: duration('30s').describe('Longest time out of turn.'),
+      })
+      .prefault({})
+      .describe('Takes a target out of turn that cannot be reached, while there is another.'),
+    slowStart: z
+      .union([z.literal('off').transform(() => 0), durationSchema], {
+        error: 'must be off, or a duration such as 500ms, 2s, 5m or 1h',
+      })
+      .prefault('10s')
+      .describe('Time in which a target that is back grows into its share of the requests; or off.'),
+    maxConnections: z
+      .int()
+      .min(1)
+      .default(512)
+      .describe(
+        'Requests under way to one target, each on a connection; further ones wait. Streams do not count.',
+      ),
+    queue: z
+      .strictObject({
+        size: z.int().min(0).default(128).describe('How many requests may wait; further ones get 503.'),
+        wait: duration('1s').describe('How long one may wait; then it gets 503.'),
+      })
+      .prefault({})
+      .describe('Requests that wait while every target has as many as it may have.'),
+    keepAlive: duration('4s').describe(
+      'How long an idle connection is kept, where the target does not say (Keep-Alive): shorter than the target does.',
+    ),
+    connectionLife: duration('5m').describe('How long one connection is used for further requests.'),
   })
   .superRefine((upstream, context) => {
     if (upstream.tls && !upstream.targets.some((target) => target.startsWith('https:')))

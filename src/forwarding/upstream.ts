@@ -1,69 +1,123 @@
-// A service behind the gateway: its targets, whose turn it is, and the connections to them.
-import { Agent, buildConnector, type Dispatcher } from 'undici';
+// A service behind the gateway: its targets, which of them is asked next, and who waits for one.
+import { buildConnector } from 'undici';
+import { GatewayError } from '../errors.ts';
+import { Connections } from './connections.ts';
 import { IdleWatch } from './idle.ts';
+import { Target } from './target.ts';
 import type { TlsFiles } from './tls.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
-
-/** One address of an upstream. */
-export interface UpstreamTarget {
-  readonly origin: string;
-  /** For the Host header. */
-  readonly host: string;
-  /** False while its health check fails. */
-  healthy: boolean;
-}
+import { WaitingLine } from './waiting-line.ts';
 
 export interface Upstream {
   readonly name: string;
   readonly options: UpstreamOptions;
-  readonly targets: readonly UpstreamTarget[];
-  readonly dispatcher: Dispatcher;
+  readonly targets: readonly Target[];
   /** Looks after the silence of its answers. */
   readonly idle: IdleWatch;
-  /** The next healthy target in turn, other than the one given; null when there is none. */
-  nextTarget(except?: UpstreamTarget): UpstreamTarget | null;
+  readonly line: WaitingLine;
+  /** How a connection to a target is opened. */
+  readonly connect: buildConnector.connector;
+  /** Requests that were sent to another target or on another connection, since the start. */
+  retries: number;
+  /**
+   * The target for one request, other than the one given: of those that are well and have room, the least busy. Whoever
+   * takes it releases it once, and tells it whether it has answered or failed. Null: see wait().
+   */
+  take(except?: Target): Target | null;
+  /**
+   * As take(), when there is room.
+   *
+   * @param gone aborted when nobody waits any longer
+   * @throws {GatewayError} upstream-unavailable: no target is well, too many wait, or it took too long
+   */
+  wait(gone: AbortSignal): Promise<Target>;
   close(): Promise<void>;
 }
 
-// Shorter than the 5 s after which Node's servers close idle connections: a request must not meet a closing one.
-const KEEP_ALIVE_MS = 4000;
-/** To one target; further requests wait for their turn. */
-const MOST_CONNECTIONS = 512;
-const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
+export interface UpstreamParts {
+  /** What the files of `options.tls` hold; see tls.ts */
+  readonly tls?: TlsFiles;
+  /** Told once per change of a target's state. */
+  readonly onChange?: (target: Target) => void;
+}
 
-/** @param tls what the files of `options.tls` hold; see tls.ts */
-export function createUpstream(name: string, options: UpstreamOptions, tls: TlsFiles = {}): Upstream {
-  const targets = options.targets.map(targetOf);
-  const agent = new Agent({
-    connect: connector(options, tls),
-    headersTimeout: options.timeouts.headers,
-    // See idle.ts: undici would not tell an event stream from a download that hangs.
-    bodyTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: 60_000,
-    maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
-    pipelining: 1,
-    connections: MOST_CONNECTIONS,
-  });
+export function createUpstream(
+  name: string,
+  options: UpstreamOptions,
+  { tls = {}, onChange = () => {} }: UpstreamParts = {},
+): Upstream {
+  const connect = connector(options, tls);
+  const line = new WaitingLine(options.queue);
   const idle = new IdleWatch();
-  let turn = 0;
+  const targets: Target[] = options.targets.map(
+    (address) =>
+      new Target({
+        address,
+        options,
+        connections: new Connections(new URL(address).origin, {
+          connect,
+          headersMs: options.timeouts.headers,
+          keepAliveMs: options.keepAlive,
+          lifeMs: options.connectionLife,
+        }),
+        hasOther: (target) => targets.some((each) => each !== target && each.state === 'up'),
+        onRoom: () => {
+          if (line.length > 0) line.serve(() => pick());
+        },
+        onChange,
+      }),
+  );
+  const choose = chooser(targets, options.maxConnections);
+  const pick = (except?: Target) => {
+    const target = choose(except);
+    target?.take();
+    return target;
+  };
   return {
     name,
     options,
     targets,
-    dispatcher: agent,
     idle,
-    nextTarget(except) {
-      for (let tries = 0; tries < targets.length; tries++) {
-        const target = targets[turn++ % targets.length];
-        if (target?.healthy && target !== except) return target;
-      }
-      return null;
+    line,
+    connect,
+    retries: 0,
+    // Nobody overtakes those who wait; who is sent to another target has waited.
+    take: (except) => (line.length > 0 && except === undefined ? null : pick(except)),
+    async wait(gone) {
+      if (!targets.some(({ isHealthy }) => isHealthy)) throw new GatewayError('upstream-unavailable');
+      return line.join(gone);
     },
-    close: () => {
+    async close() {
       idle.close();
-      return agent.destroy();
+      line.close();
+      for (const target of targets) target.close();
+      await Promise.all(targets.map(({ connections }) => connections.close()));
     },
+  };
+}
+
+/**
+ * The least busy of those that are available; of equals each in turn. Where none is, one that was ejected is better than
+ * nobody.
+ */
+function chooser(targets: readonly Target[], most: number): (except?: Target) => Target | null {
+  let turn = 0;
+  return (except) => {
+    const first = turn++;
+    let best: Target | null = null;
+    let starting: Target | null = null;
+    let ejected: Target | null = null;
+    let isOneAvailable = false;
+    for (let at = 0; at < targets.length; at++) {
+      const target = targets[(first + at) % targets.length] as Target;
+      if (target === except) continue;
+      isOneAvailable ||= target.isAvailable;
+      if (target.inFlight >= most) continue;
+      if (!target.isAvailable) ejected = target.isHealthy ? target : ejected;
+      else if (!target.hasItsTurn) starting = target;
+      else if (best === null || target.inFlight < best.inFlight) best = target;
+    }
+    return best ?? starting ?? (isOneAvailable ? null : ejected);
   };
 }
 
@@ -72,9 +126,4 @@ function connector({ timeouts, tls: options }: UpstreamOptions, files: TlsFiles)
   const servername = options?.serverName;
   // undici would ask for the host of the target, whatever its connector was told.
   return servername === undefined ? connect : (to, done) => connect({ ...to, servername }, done);
-}
-
-function targetOf(address: string): UpstreamTarget {
-  const url = new URL(address);
-  return { origin: url.origin, host: url.host, healthy: true };
 }

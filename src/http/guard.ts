@@ -156,14 +156,13 @@ interface Dispatch {
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
   const { route, upstream, identity, answer, origin, ownCookies } = dispatch;
-  const target = upstream.nextTarget();
-  if (!target) throw new GatewayError('upstream-unavailable');
   const { record } = request;
   const headers = buildRequestHeaders({
     rawHeaders: request.raw.rawHeaders,
     origin,
     requestId: request.id,
-    host: target.host,
+    // Filled in when the target is chosen.
+    host: '',
     identity,
     replacesAuthorization: hasAuthorization(identity),
     keptCookies: upstream.options.cookies === 'pass' ? SESSION_COOKIES : NO_COOKIES,
@@ -174,7 +173,6 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
   // The answer is the upstream's; Fastify takes over again only to say what went wrong.
   await forward({
     upstream,
-    target,
     request: request.raw,
     response: reply.raw,
     path,
