@@ -118,7 +118,10 @@ export async function createGateway(
 }
 
 /** Makes the tables, for the command of that name. @returns the names of those that were missing */
-export async function migrateStore(config: GatewayConfig, options: MigrateOptions = {}): Promise<string[]> {
+export async function migrateStore(
+  config: GatewayConfig,
+  options: MigrateOptions = {},
+): Promise<readonly string[]> {
   const logger = createLogger(config.logLevel);
   const database = openDatabaseForMigration(config);
   try {

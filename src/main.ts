@@ -5,6 +5,7 @@ import { ConfigError } from './config/faults.ts';
 import { loadConfig } from './config/load.ts';
 import { configJsonSchema } from './config/schema.ts';
 import { DataFolderBusy } from './database/file-lock.ts';
+import { type MigrationPlan, MigrationRefused } from './database/migrate.ts';
 import { startSampleApi } from './demo/api.ts';
 import { startDemo } from './demo/demo.ts';
 import { createGateway, migrateStore, rotateStoredKeys } from './gateway.ts';
@@ -32,9 +33,11 @@ program
   .command('migrate')
   .description('make the tables the gateway needs, in the database of DATABASE_URL or the embedded file')
   .option('--no-triggers', 'for a database one may not alter: changes by other writers are then felt late')
-  .action(async ({ triggers }: { triggers: boolean }) => {
-    const created = await migrateStore(loadConfig(process.env), { triggers });
-    say(created.length === 0 ? 'Every table is there already.' : `Tables made: ${created.join(', ')}.`);
+  .option('--dry-run', 'print the SQL and change nothing')
+  .action(async ({ triggers, dryRun = false }: { triggers: boolean; dryRun?: boolean }) => {
+    const onPlan = (plan: MigrationPlan) => say(dryRun ? sqlOf(plan) : describePlan(plan));
+    const created = await migrateStore(loadConfig(process.env), { triggers, dryRun, onPlan });
+    if (created.length > 0) say(`Tables made: ${created.join(', ')}.`);
   });
 
 program
@@ -93,15 +96,41 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+function sqlOf({ statements }: MigrationPlan): string {
+  return statements.length === 0
+    ? '-- Nothing to do.'
+    : ['begin', ...statements, 'commit'].map((each) => `${each};`).join('\n\n');
+}
+
+function describePlan({ statements, tables, keeps, triggers }: MigrationPlan): string {
+  if (statements.length === 0) return 'Everything is there already.';
+  const lines = [
+    tables.length > 0 && `Will make the tables ${tables.join(', ')}.`,
+    triggers && 'Will install the triggers that tell gateways what changed.',
+    keeps.length > 0 && `Rows and columns of ${keeps.join(', ')} stay as they are.`,
+  ];
+  return lines.filter(Boolean).join('\n');
+}
+
 /** Refused logins, unknown databases and connections that nobody takes: SQLSTATE classes 28, 3D, 57 and the socket's. */
 const DATABASE_CODES = /^(28...|3D...|57...|ECONNREFUSED|ENOTFOUND|ETIMEDOUT)$/;
 
+/** SQLSTATE insufficient_privilege. */
+const NOT_ALLOWED = '42501';
+/** SQLSTATE lock_not_available. */
+const LOCKED = '55P03';
+
 /** Faults of the operator's making are told in words; anything else is ours, with its stack. */
 function explain(error: unknown): string {
-  if (error instanceof ConfigError || error instanceof DataFolderBusy) return error.message;
+  if (error instanceof ConfigError || error instanceof DataFolderBusy || error instanceof MigrationRefused)
+    return error.message;
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'EADDRNOTAVAIL')
     return `Cannot listen: ${message}. HOST and PORT, ADMIN_HOST and ADMIN_PORT say where.`;
+  if (code === NOT_ALLOWED)
+    return `The role in DATABASE_URL may not do that (${message}): name the owner of the tables in DATABASE_DIRECT_URL.`;
+  if (code === LOCKED)
+    return 'A table is in use by a long transaction; nothing was changed. Try again later.';
   if (code !== undefined && DATABASE_CODES.test(code))
     return `The database cannot be used (${message || code}): check DATABASE_URL.`;
   if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EROFS')

@@ -102,13 +102,7 @@ async function createUser(
     .executeTakeFirst();
   if (holder) throw new GatewayError('email-in-use');
   const now = database.date(Date.now());
-  const user = {
-    id: newId(),
-    role: 'user',
-    banned: null,
-    banReason: null,
-    banExpires: null,
-  };
+  const user = { id: newId(), role: 'user' };
   await transaction
     .insertInto('user')
     .values({
@@ -121,7 +115,8 @@ async function createUser(
       updatedAt: now,
     })
     .execute();
-  return user;
+  // Whether they are banned is left to the column: an application may not have it null.
+  return { ...user, banned: null, banReason: null, banExpires: null };
 }
 
 type AccountColumns = Awaited<ReturnType<typeof accountColumns>>;

@@ -1,5 +1,6 @@
 // Postgres tells every gateway what changed, whoever changed it: triggers NOTIFY session and person. Their payloads
 // are hashes and ids, of no use to who else listens.
+import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
 
@@ -20,14 +21,21 @@ export const TRIGGERS_COMPLETE = `
   where t.tgname in (${NAMES.map((name) => `'${name}'`).join(', ')}) and t.tgenabled <> 'D'
     and c.relnamespace = current_schema()::regnamespace`;
 
-/** Installs or renews the triggers; safe to run again. Nothing on SQLite, whose one process knows its own writes. */
-export async function installTriggers(database: Database): Promise<void> {
-  if (database.kind === 'sqlite') return;
-  const { rows } = await sql<{ schema: string }>`select quote_ident(current_schema()) as "schema"`.execute(
-    database.kysely,
-  );
-  for (const statement of statements(rows[0]?.schema ?? 'public'))
-    await sql.raw(statement).execute(database.kysely);
+/**
+ * What installs or renews the triggers; nothing when they are there, and on SQLite, whose one process knows its own writes.
+ */
+export async function triggerStatements(database: Database): Promise<string[]> {
+  if (database.kind === 'sqlite') return [];
+  const { rows } = await sql<{ schema: string; note: string | null }>`
+    select quote_ident(current_schema()) as "schema", (
+      select obj_description(p.oid, 'pg_proc') from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+      where p.proname = 'gateway_truncated' and n.nspname = current_schema()
+    ) as "note"`.execute(database.kysely);
+  const wanted = statements(rows[0]?.schema ?? 'public');
+  const note = `better-hub-gateway ${createHash('sha256').update(wanted.join()).digest('hex').slice(0, 16)}`;
+  const found = await sql<{ complete: boolean }>`${sql.raw(TRIGGERS_COMPLETE)}`.execute(database.kysely);
+  if (found.rows[0]?.complete && rows[0]?.note === note) return [];
+  return [...wanted, `comment on function gateway_truncated() is '${note}'`];
 }
 
 const HASH = `encode(sha256(convert_to(old."token", 'UTF8')), 'hex')`;
@@ -91,15 +99,16 @@ function changes(...columns: string[]): string {
 }
 
 function trigger(name: string, table: string, events: string): string[] {
+  // Replaced and not dropped: whoever reads the table need not wait.
   return [
-    `drop trigger if exists "${name}_changed" on "${table}"`,
-    `create trigger "${name}_changed" after ${events} on "${table}" for each row execute function ${name}_changed()`,
+    `create or replace trigger "${name}_changed" after ${events} on "${table}" for each row execute function ${name}_changed()`,
+    `alter table "${table}" enable trigger "${name}_changed"`,
   ];
 }
 
 function truncateTrigger(table: string): string[] {
   return [
-    `drop trigger if exists "gateway_truncated" on "${table}"`,
-    `create trigger "gateway_truncated" after truncate on "${table}" for each statement execute function gateway_truncated()`,
+    `create or replace trigger "gateway_truncated" after truncate on "${table}" for each statement execute function gateway_truncated()`,
+    `alter table "${table}" enable trigger "gateway_truncated"`,
   ];
 }
