@@ -23,6 +23,7 @@ import { checkHealth } from './forwarding/health.ts';
 import { preparedIdentities } from './forwarding/identities.ts';
 import { readTlsFiles, type TlsFiles } from './forwarding/tls.ts';
 import { createUpstream, type Upstream } from './forwarding/upstream.ts';
+import { reportUpstream } from './forwarding/upstream-report.ts';
 import { type AdminParts, createAdminServer } from './http/admin-server.ts';
 import { registerAuthRoutes } from './http/auth-routes.ts';
 import { registerGuard } from './http/guard.ts';
@@ -44,6 +45,7 @@ import { openRedis } from './sessions/redis.ts';
 import type { Revocations } from './sessions/revocations.ts';
 import { createSessions, DEGRADED_STATES, type SessionOptions, type Sessions } from './sessions/sessions.ts';
 import { publicSessionHash } from './sessions/token-hash.ts';
+import { registerUpstreamMetrics } from './upstream-metrics.ts';
 
 export interface GatewayOptions {
   /** Writes to stdout unless given. */
@@ -100,6 +102,8 @@ export async function createGateway(
   const hearing = sessions.listen();
   app.addHook('onClose', () => hearing.close());
   const upstreams = openUpstreams(app, config, tlsFiles, logger);
+  const reportUpstreams = () => [...upstreams.values()].map(reportUpstream);
+  registerUpstreamMetrics(metrics.registry, reportUpstreams);
 
   registerRoutes(app, config, {
     auth,
@@ -112,7 +116,11 @@ export async function createGateway(
     readToken: githubTokenReader(cipher, refreshToken),
   });
   const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
-  serveAdmin(app, config, { metrics, checkReadiness: () => readiness({ ...state, onError: () => {} }) });
+  serveAdmin(app, config, {
+    metrics,
+    upstreams: reportUpstreams,
+    checkReadiness: () => readiness({ ...state, onError: () => {} }),
+  });
   app.addHook('onListen', () => sayWhatIsMissing(state, logger));
   return app;
 }

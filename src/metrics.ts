@@ -31,6 +31,8 @@ export interface Metrics {
   /** For GET /metrics. */
   readonly text: () => Promise<string>;
   readonly contentType: string;
+  /** Where parts register what they measure themselves. */
+  readonly registry: Registry;
 }
 
 export function createMetrics(sources: MetricSources): Metrics {
@@ -66,6 +68,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     state: (state, isOn) => degraded.set({ state }, isOn ? 1 : 0),
     text: () => registry.metrics(),
     contentType: registry.contentType,
+    registry,
   };
 }
 
