@@ -2,7 +2,6 @@
 import cookie from '@fastify/cookie';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
-import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { type Auth, type AuthParts, createAuth } from './auth/better-auth.ts';
 import { callAuth } from './auth/call.ts';
@@ -30,12 +29,15 @@ import { registerGuard } from './http/guard.ts';
 import { createLogger } from './http/logging.ts';
 import { createOpenStreams } from './http/open-streams.ts';
 import { originReader, type ReadOrigin } from './http/origin.ts';
+import { createOverload } from './http/overload.ts';
 import { registerReservedPaths, signInUrl } from './http/paths.ts';
+import { limitRoutes } from './http/rate-limits.ts';
 import { registerRequestChecks } from './http/request-checks.ts';
 import { createServer } from './http/server.ts';
 import { registerSignInPage } from './http/sign-in-page.ts';
 import { DURATION_BOUNDS, Traffic } from './http/traffic.ts';
 import { registerUserScopes } from './http/user-scopes.ts';
+import { registerOverloadMetrics, registerUpstreamMetrics } from './load-metrics.ts';
 import { createMetrics } from './metrics.ts';
 import { trustAddresses } from './policy/client-address.ts';
 import { createRouteTable } from './policy/route-table.ts';
@@ -45,7 +47,9 @@ import { openRedis } from './sessions/redis.ts';
 import type { Revocations } from './sessions/revocations.ts';
 import { createSessions, DEGRADED_STATES, type SessionOptions, type Sessions } from './sessions/sessions.ts';
 import { publicSessionHash } from './sessions/token-hash.ts';
-import { registerUpstreamMetrics } from './upstream-metrics.ts';
+
+/** Persons and addresses whose requests are counted in memory, for each limit. */
+const MOST_COUNTED = 50_000;
 
 export interface GatewayOptions {
   /** Writes to stdout unless given. */
@@ -75,7 +79,8 @@ export async function createGateway(
       : await openRedis(config.redisUrl, (err) => logger.debug({ err }, 'redis'));
 
   const traffic = new Traffic();
-  const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin, traffic });
+  const overload = createOverload(config.server, traffic, logger);
+  const app = createServer({ publicUrl: config.publicUrl, logger, isTrusted, readOrigin, traffic, overload });
   registerRequestChecks(app);
   app.addHook('onClose', async () => {
     redis?.disconnect();
@@ -104,13 +109,14 @@ export async function createGateway(
   const upstreams = openUpstreams(app, config, tlsFiles, logger);
   const reportUpstreams = () => [...upstreams.values()].map(reportUpstream);
   registerUpstreamMetrics(metrics.registry, reportUpstreams);
+  registerOverloadMetrics(metrics.registry, overload);
 
+  await app.register(rateLimit, { global: false, redis, nameSpace: 'gateway:rate:', cache: MOST_COUNTED });
   registerRoutes(app, config, {
     auth,
     database,
     sessions,
     upstreams,
-    redis,
     readOrigin,
     traffic,
     readToken: githubTokenReader(cipher, refreshToken),
@@ -237,7 +243,6 @@ interface RouteParts {
   readonly database: Database;
   readonly sessions: Sessions;
   readonly upstreams: ReadonlyMap<string, Upstream>;
-  readonly redis: Redis | null;
   readonly readOrigin: ReadOrigin;
   readonly traffic: Traffic;
   readonly readToken: ReadGitHubToken;
@@ -245,14 +250,13 @@ interface RouteParts {
 
 /** What the main port answers: sign-in and sessions, our own pages, and, for every other path, the routes. */
 function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: RouteParts): void {
-  const { auth, database, sessions, upstreams, redis, readOrigin, readToken } = parts;
+  const { auth, database, sessions, upstreams, readOrigin, readToken } = parts;
   const { authCookies } = sessions;
   const { publicUrl } = config;
   const askAuth = (request: Request) => callAuth(auth.handler, request);
   const trustedOrigins = new Set([publicUrl, ...config.trustedOrigins]);
   app.register(async (scope) => {
     await scope.register(cookie);
-    await scope.register(rateLimit, { global: false, redis, nameSpace: 'gateway:rate:' });
     registerAuthRoutes(scope, {
       callAuth: askAuth,
       callAuthInTransaction: (request) => callAuth(auth.handler, request, database.inTransaction),
@@ -282,6 +286,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     forwarded: readOrigin.forwarded,
     streams,
     traffic: parts.traffic,
+    limit: limitRoutes(app, parts.traffic),
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
   });
 }

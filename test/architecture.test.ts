@@ -20,7 +20,7 @@ const ALLOWED: Record<string, string[]> = {
   config: ['policy', 'forwarding', 'auth'],
   readiness: ['database'],
   metrics: [],
-  'upstream-metrics': ['forwarding'],
+  'load-metrics': ['forwarding'],
   gateway: [
     'policy',
     'database',
@@ -31,7 +31,7 @@ const ALLOWED: Record<string, string[]> = {
     'config',
     'readiness',
     'metrics',
-    'upstream-metrics',
+    'load-metrics',
   ],
   demo: ['gateway', 'config', 'http'],
   main: ['gateway', 'config', 'database', 'demo'],

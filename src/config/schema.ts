@@ -97,6 +97,12 @@ export const fileSchema = z
           .literal(1, 'must be 1: for more processes run several gateways behind a balancer')
           .default(1)
           .describe('Number of processes.'),
+        maxRequests: z
+          .int()
+          .min(1)
+          .default(10_000)
+          .describe('Requests under way in one process, streams aside; further ones get 503.'),
+        maxDelay: duration('1s').describe('How late the event loop may be before requests get 503.'),
       })
       .prefault({}),
   })

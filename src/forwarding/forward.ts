@@ -265,6 +265,7 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   #leave(): void {
     this.#options.upstream.idle.delete(this);
     this.#release?.();
+    this.#release = null;
     if (this.#connection !== null) this.#target?.connections.discard(this.#connection);
     this.#connection = null;
     this.#giveUpPlace();

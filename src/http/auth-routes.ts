@@ -10,7 +10,7 @@ import { AUTH_ENDPOINTS, AUTH_PATH, type Endpoint, type SessionUse } from '../po
 import { banFields, isBanned, type LookUpSession } from '../policy/session.ts';
 import { readSignInStart } from '../policy/sign-in.ts';
 import { originHeaders } from './judge.ts';
-import { patSignInLimit } from './pat-signin-limit.ts';
+import { patSignInLimit, signInStartLimit } from './sign-in-limits.ts';
 
 export interface AuthRouteParts {
   /** Better Auth, told the truth about failures; see auth/call.ts. Throws a GatewayError. */
@@ -52,6 +52,7 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
     return withinTime(payload);
   });
   const limitPatSignIn = patSignInLimit(app);
+  const limitStart = signInStartLimit(app);
   for (const [path, endpoint] of Object.entries(AUTH_ENDPOINTS)) {
     app.route({
       method: app.supportedMethods,
@@ -65,7 +66,7 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
       handler: (request, reply) => {
         refuseOtherSpelling(request);
         return path === '/sign-in/social'
-          ? startSignIn(request, reply, parts)
+          ? startSignIn(request, reply, limitStart, parts)
           : answer(request, reply, endpoint, parts);
       },
     });
@@ -178,12 +179,14 @@ async function sendResponse(
 async function startSignIn(
   request: FastifyRequest,
   reply: FastifyReply,
+  limit: (request: FastifyRequest) => Promise<void>,
   parts: AuthRouteParts,
 ): Promise<FastifyReply> {
   const isLink = request.method === 'GET';
   const asked = isLink ? (request.query as Record<string, unknown>) : jsonObject(request.body);
   const read = readSignInStart(asked, parts.publicUrl, parts.trustedOrigins);
   if (!read.ok) throw new GatewayError('bad-request', { detail: read.fault });
+  await limit(request);
   const headers = authHeaders(request, parts);
   headers.set('content-type', 'application/json');
   const body = JSON.stringify(isLink ? { ...read.start, disableRedirect: true } : read.start);

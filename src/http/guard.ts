@@ -18,6 +18,7 @@ import type { Target } from '../policy/target.ts';
 import { allowReading, answerPreflight } from './cross-origin.ts';
 import { ask, denial, type JudgeParts, judge, reportRefusal } from './judge.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { LimitRequest } from './rate-limits.ts';
 import { ambiguousPath, ROUTED } from './request-checks.ts';
 import { upgradeOf } from './upgrades.ts';
 
@@ -33,6 +34,7 @@ export interface GuardParts extends JudgeParts {
   ) => string[] | Promise<string[]>;
   readonly forwarded: (request: FastifyRequest) => Origin;
   readonly streams: OpenStreams;
+  readonly limit: LimitRequest;
 }
 
 // CONNECT asks for a tunnel and TRACE reflects headers: neither is for a gateway.
@@ -67,11 +69,12 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
   const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
+  if (route.rateLimit !== null) await parts.limit(request, route);
   const { decision, reason } = request.record;
   if (decision) parts.traffic.on(route.name).decided(decision, reason);
   const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
   const answer = { cors, authenticated: session !== null };
-  const onStream = streamOpener(request, route, session, upgrade, parts.streams);
+  const onStream = streamOpener(request, route, session, upgrade, parts);
   await send(request, reply, { route, upstream, identity, answer, origin, ownCookies, upgrade, onStream });
   return reply;
 }
@@ -81,10 +84,18 @@ function streamOpener(
   route: Route,
   session: Session | null,
   upgrade: Upgrade | null,
-  streams: OpenStreams,
+  { streams, traffic }: GuardParts,
 ): OnStream {
   const safeMethod = upgrade === null && isSafeMethod(method);
-  return (kind, end) => streams.open({ kind, session, cookieHeader, route, safeMethod, end });
+  return (kind, end) => {
+    const release = streams.open({ kind, session, cookieHeader, route, safeMethod, end });
+    if (kind === 'long') return release;
+    traffic.streams++;
+    return () => {
+      traffic.streams--;
+      release();
+    };
+  };
 }
 
 /** Fastify finds our own paths in any case; with a slash at the end, or in escapes it does not decode, it would not. */

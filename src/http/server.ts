@@ -19,6 +19,7 @@ import { handleErrors, sendProblem } from './errors.ts';
 import { logRequest } from './logging.ts';
 import { answerConnect, answerMalformed } from './malformed.ts';
 import type { ReadOrigin } from './origin.ts';
+import type { Overload } from './overload.ts';
 import { ambiguousPath } from './request-checks.ts';
 import { newRecord, statusOf } from './request-record.ts';
 import { watchSilentConnections } from './silent-connections.ts';
@@ -31,13 +32,14 @@ export interface ServerOptions {
   readonly isTrusted: IsTrusted;
   readonly readOrigin: ReadOrigin;
   readonly traffic: Traffic;
+  readonly overload: Overload;
 }
 
 const MAX_HEADER_BYTES = 32 * 1024;
 const HEADERS_TIMEOUT_MS = 30_000;
 
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { publicUrl, logger, isTrusted, readOrigin, traffic } = options;
+  const { publicUrl, logger, isTrusted, readOrigin, traffic, overload } = options;
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -68,11 +70,14 @@ export function createServer(options: ServerOptions): FastifyInstance {
   // Beyond 2,000 headers Node leaves out the rest without a word; their bytes are limited anyway.
   app.server.maxHeadersCount = 0;
   app.server.on('connect', (_request, socket) => answerConnect(socket));
+  const admit = overload.guard(app.routing);
+  app.server.removeAllListeners('request').on('request', admit);
+  app.addHook('onClose', async () => overload.close());
   // 100 is sent once it is decided that the body is wanted: by forward(), or before a body of ours is read.
   const handle = (request: IncomingMessage, response: ServerResponse) =>
     app.server.emit('request', request, response);
   app.server.on('checkContinue', handle).on('checkExpectation', handle);
-  takeUpgrades(app);
+  takeUpgrades(app.server, admit);
   readNoBodies(app);
   const endSilentConnections = watchSilentConnections(app.server);
   app.addHook('preClose', async () => endSilentConnections());

@@ -79,6 +79,8 @@ export const NO_ROUTE = 'none';
 
 export class Traffic {
   inFlight = 0;
+  /** Those of them that have become event streams or WebSockets. */
+  streams = 0;
   readonly #routes = new Map<string, RouteTraffic>();
 
   /** @param name of a route, or the pattern of an endpoint of the gateway's own: never what a client wrote */

@@ -1,10 +1,9 @@
 // WebSocket handshakes take the way of any request: the same target, route, session and decision. Here they are put on
 // it, and what is wrong with one is said. Requests to change to other protocols are served without changing (RFC 9110
 // section 7.8).
-import { type IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import type { Upgrade } from '../forwarding/websocket.ts';
 
@@ -15,10 +14,10 @@ export function asksForWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade !== undefined && /(?:^|,)\s*websocket\s*(?:,|$)/i.test(headers.upgrade);
 }
 
-export function takeUpgrades(app: FastifyInstance): void {
-  app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+export function takeUpgrades(server: Server, handle: RequestListener): void {
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     upgrades.set(request, { socket, head });
-    app.routing(request, answerOn(request, socket as Socket));
+    handle(request, answerOn(request, socket as Socket));
   });
 }
 

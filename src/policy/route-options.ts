@@ -5,6 +5,7 @@ import { sizeSchema } from '../size.ts';
 import { corsSchema } from './cors.ts';
 import { hostPatternSchema } from './host.ts';
 import { METHODS, withHead } from './methods.ts';
+import { rateLimitSchema } from './rate-limit.ts';
 
 const SCOPE = /^[a-z][a-z0-9_:-]*$/;
 
@@ -103,6 +104,7 @@ export const routeSchema = z.strictObject({
     })
     .optional()
     .describe('Override the timeouts of the upstream.'),
+  rateLimit: rateLimitSchema.optional().describe('How many requests pass in a time; further ones get 429.'),
   maxStreams: z
     .int()
     .min(1)

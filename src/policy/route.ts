@@ -1,6 +1,7 @@
 // A route as it is asked for with every request, and the path its upstream is asked for. Pure.
 import { type CorsPolicy, compileCors } from './cors.ts';
 import { withHead } from './methods.ts';
+import type { RateLimit } from './rate-limit.ts';
 import { type RouteOptions, splitPath } from './route-options.ts';
 import type { Target } from './target.ts';
 
@@ -43,6 +44,7 @@ export interface Route {
   readonly refusesCrossSite: boolean;
   readonly cors: CorsPolicy | null;
   readonly limits: RouteLimits | undefined;
+  readonly rateLimit: RateLimit | null;
   readonly maxStreams: number;
   /** Event streams are told why they end. */
   readonly finalEvent: boolean;
@@ -73,6 +75,7 @@ export function compileRoute(options: RouteOptions): Route {
     refusesCrossSite: options.crossSite === 'refuse',
     cors: options.cors ? compileCors(options.cors, methods) : null,
     limits: compileLimits(options),
+    rateLimit: options.rateLimit ?? null,
     maxStreams: options.maxStreams ?? Number.POSITIVE_INFINITY,
     finalEvent: options.finalEvent,
   };

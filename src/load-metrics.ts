@@ -1,4 +1,4 @@
-// The state of the upstreams as metrics, read when they are asked for: requests pay nothing for them.
+// The state of the upstreams, and of the gateway's own load, as metrics: read when asked for, requests pay nothing.
 import { Counter, Gauge, type Registry } from '@prometheus-io/client';
 import type { TargetReport, UpstreamReport } from './forwarding/upstream-report.ts';
 
@@ -81,4 +81,39 @@ function registerCounters(registry: Registry, read: () => readonly UpstreamRepor
     'Requests sent once more, to another target or on another connection.',
     ({ retries }) => retries,
   );
+}
+
+interface OverloadState {
+  readonly isOverloaded: boolean;
+  readonly refused: number;
+  readonly delayMs: number;
+}
+
+export function registerOverloadMetrics(registry: Registry, state: OverloadState): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'gateway_overloaded',
+    help: '1 while the gateway refuses requests because it has too much to do.',
+    registers,
+    collect() {
+      this.set(state.isOverloaded ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'gateway_event_loop_delay_seconds',
+    help: 'By how much the event loop was late when last looked at.',
+    registers,
+    collect() {
+      this.set(state.delayMs / 1000);
+    },
+  });
+  new Counter({
+    name: 'gateway_overload_refused_total',
+    help: 'Requests refused because the gateway had too much to do.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(state.refused);
+    },
+  });
 }
