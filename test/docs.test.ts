@@ -6,6 +6,7 @@ import { VARIABLES } from '../src/config/environment.ts';
 import { configJsonSchema } from '../src/config/schema.ts';
 import { ERRORS } from '../src/errors.ts';
 import { DURATION_BOUNDS, RouteTraffic } from '../src/http/traffic.ts';
+import { registerOverloadMetrics, registerUpstreamMetrics } from '../src/load-metrics.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { AUTH_ENDPOINTS } from '../src/policy/own-paths.ts';
 
@@ -58,13 +59,19 @@ test('the README names every metric and its labels, and none that is not there',
 async function metricLabels(): Promise<Record<string, string[]>> {
   const route = new RouteTraffic('/x');
   route.answered('GET', 200, 1);
-  const text = await createMetrics({
+  const metrics = createMetrics({
     states: ['x'],
     localSessions: () => 0,
     lookups: () => [{ tier: 'local', result: 'found', count: 1 }],
     traffic: { inFlight: 0, routes: () => [route] },
     durationBounds: DURATION_BOUNDS,
-  }).text();
+  });
+  const target = { target: 'x', state: 'up', inFlight: 0, openConnections: 0, idleConnections: 0 } as const;
+  registerUpstreamMetrics(metrics.registry, () => [
+    { name: 'x', waiting: 0, refused: 0, retries: 0, targets: [{ ...target, failures: 0, ejections: 0 }] },
+  ]);
+  registerOverloadMetrics(metrics.registry, { isOverloaded: false, refused: 0, delayMs: 0 });
+  const text = await metrics.text();
   const labelsOf = (name: string) => {
     const [, labels = ''] = new RegExp(`^${name}(?:_count)?(?:\\{(.*)\\})? `, 'm').exec(text) ?? [];
     return [...labels.matchAll(/([a-z]+)="/g)].map(([, label = '']) => label);
