@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { report } from '../support/figures.ts';
 import { framingMutations } from '../support/framing-mutations.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { manyAtOnce } from '../support/many.ts';
 import { mutated, SEEDS } from '../support/mutated-requests.ts';
 import { randomFrom, sample } from '../support/random.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
@@ -61,20 +62,6 @@ function foreignRuns(text: string, run: string): string[] {
   return [...text.matchAll(/"run":"(\d+)"/g)].flatMap(([, each = '']) => (each === run ? [] : [each]));
 }
 
-async function manyAtOnce<T>(
-  items: readonly T[],
-  work: (item: T, at: number) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  const worker = async () => {
-    while (next < items.length) {
-      const at = next++;
-      await work(items[at] as T, at);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
-
 test(
   'a request that can be read in two ways smuggles nothing, and nothing behind it is out of step',
   UNHURRIED,
@@ -85,7 +72,7 @@ test(
     const [seenBefore, violationsBefore] = [upstream.seen.length, upstream.violations.length];
     const faults: string[] = [];
     let desynchronised = 0;
-    await manyAtOnce(tried, async ({ text, mustBeRefused }, at) => {
+    await manyAtOnce(tried, AT_ONCE, async ({ text, mustBeRefused }, at) => {
       const run = String(1_000_000 + at);
       const own = `GET /own-${run} HTTP/1.1\r\nHost: a\r\nX-Run: ${run}\r\nConnection: close\r\n\r\n`;
       const answer = await exchange(text.replace('@RUN@', run) + own);
@@ -122,7 +109,7 @@ test(
     const statuses = new Map<number, number>();
     const [violationsBefore, faults] = [upstream.violations.length, [] as string[]];
     let mixed = 0;
-    await manyAtOnce(Array.from({ length: runs }), async (_none, at) => {
+    await manyAtOnce(Array.from({ length: runs }), AT_ONCE, async (_none, at) => {
       const run = String(2_000_000 + at);
       const text = mutated(at, random).replaceAll('@RUN@', run);
       const answer = await exchange(text + LAST, 400);

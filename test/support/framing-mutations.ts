@@ -183,7 +183,8 @@ function badChunks(): Mutation[] {
   const sizes = BAD_CHUNKS.flatMap((size) => [
     post(field, `${size}\r\nhello\r\n0\r\n\r\n${SMUGGLED}`),
     post(field, `5\r\nhello\r\n${size}\r\nhello\r\n0\r\n\r\n${SMUGGLED}`),
-    post(field, `${size}\nhello\r\n0\r\n\r\n${SMUGGLED}`),
+    // With its own CR in front that would be the end of a line as it should be.
+    ...(size.endsWith('\r') ? [] : [post(field, `${size}\nhello\r\n0\r\n\r\n${SMUGGLED}`)]),
   ]);
   const lines = [
     ...['5\nhello\n0\n\n', '5\nhello\r\n0\r\n\r\n', '5\r\nhello\n0\r\n\r\n', '5\r\nhello\r\n0\n\r\n'],
@@ -251,22 +252,8 @@ function badLines(): Mutation[] {
     post(['Transfer-Encoding: chunked', field], CHUNKS + SMUGGLED),
   ]);
   const lines = [
-    ...[
-      'GET /x',
-      'GET /x HTTP/0.9',
-      'GET /x HTTP/1.2',
-      'GET /x HTTP/2.0',
-      'GET /x HTTP/1.1x',
-      'GET /x  HTTP/1.1',
-    ],
-    ...[
-      'GET  /x HTTP/1.1',
-      ' GET /x HTTP/1.1',
-      'GET\t/x HTTP/1.1',
-      'GET /x\tHTTP/1.1',
-      'GET /x http/1.1',
-      'GET',
-    ],
+    ...['GET /x', 'GET /x HTTP/0.9', 'GET /x HTTP/1.2', 'GET /x HTTP/2.0', 'GET /x HTTP/1.1x'],
+    ...[' GET /x HTTP/1.1', 'GET\t/x HTTP/1.1', 'GET /x\tHTTP/1.1', 'GET /x http/1.1', 'GET'],
     ...[
       'GET /x HTTP/1.1 ',
       'GET /x HTTP/1.1\t',
@@ -283,10 +270,15 @@ function badLines(): Mutation[] {
       'GE\xe9 /x HTTP/1.1',
     ],
   ].map((line) => ({ text: `${line}\r\nHost: a\r\nX-Run: @RUN@\r\n\r\n${SMUGGLED}`, mustBeRefused: true }));
+  // Read as one request with one target by the letter, too (RFC 9112 section 3), and sent on with single spaces.
+  const spaced = ['GET /x  HTTP/1.1', 'GET  /x HTTP/1.1'].map((line) => ({
+    text: `${line}\r\nHost: a\r\nX-Run: @RUN@\r\n\r\n`,
+    mustBeRefused: false,
+  }));
   const old = ['chunked', 'gzip, chunked', 'identity'].map((value) =>
     post([`Transfer-Encoding: ${value}`, 'Connection: keep-alive'], CHUNKS + SMUGGLED, true, '1.0'),
   );
-  return [...fields, ...lines, ...old];
+  return [...fields, ...lines, ...spaced, ...old];
 }
 
 /** All of them, in no special order. */

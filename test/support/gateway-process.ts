@@ -9,7 +9,7 @@ import type { Surroundings } from './gateway.ts';
 import { freePort } from './servers/port.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_MS = 50_000;
 
 export interface GatewayProcess {
   readonly url: string;

@@ -1,0 +1,91 @@
+// Whoever reads slowly is waited for: what they have not read stays with whoever sends it, not with the gateway.
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { report } from '../support/figures.ts';
+import { type Surroundings, startSurroundings } from '../support/gateway.ts';
+import { type GatewayProcess, startGatewayProcess } from '../support/gateway-process.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
+
+const MIB = 1024 * 1024;
+const CHUNK = Buffer.alloc(256 * 1024, 'x');
+const SIZE_MIB = scale({ quick: 40, full: 300 });
+const MOST_GROWTH_MIB = 32;
+
+let around: Surroundings;
+let gateway: GatewayProcess;
+beforeAll(async () => {
+  around = await startSurroundings({
+    stores: 'sqlite',
+    logLevel: 'warn',
+    config: `
+upstreams: { plain: { targets: ["\${UPSTREAM}"] } }
+routes: [{ path: /**, upstream: plain, access: public }]
+`,
+  });
+  gateway = await startGatewayProcess(around);
+  // What the process needs for itself, it has after some exchanges.
+  for (let round = 0; round < 2; round++) await Promise.all([down(10), up(10)]);
+});
+afterAll(async () => {
+  await gateway?.end();
+  await around?.close();
+});
+
+async function pour(to: NodeJS.WritableStream, mib: number): Promise<void> {
+  for (let left = (mib * MIB) / CHUNK.length; left > 0; left--) if (!to.write(CHUNK)) await once(to, 'drain');
+  to.end();
+}
+
+/** A megabyte, then a rest. */
+async function readSlowly(from: Readable): Promise<number> {
+  let length = 0;
+  let due = MIB;
+  for await (const part of from) {
+    length += (part as Buffer).length;
+    if (length < due) continue;
+    due += MIB;
+    await sleep(5);
+  }
+  return length;
+}
+
+async function down(mib: number): Promise<number> {
+  around.upstream.respond((request, response) => {
+    if (request.url === '/up') readSlowly(request).then((length) => response.end(String(length)));
+    else pour(response, mib);
+  });
+  const request = httpRequest(`${gateway.url}/down`, { agent: false }).end();
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  return readSlowly(response);
+}
+
+async function up(mib: number): Promise<number> {
+  around.upstream.respond((request, response) => {
+    if (request.url === '/up') readSlowly(request).then((length) => response.end(String(length)));
+    else pour(response, mib);
+  });
+  const request = httpRequest(`${gateway.url}/up`, { method: 'POST', agent: false });
+  const answering = once(request, 'response') as Promise<[IncomingMessage]>;
+  await pour(request, mib);
+  const [response] = await answering;
+  return Number(Buffer.concat(await response.toArray()));
+}
+
+test.for([
+  ['a slow client downloads', down],
+  ['is uploaded to a slow upstream', up],
+] as const)('what %s is not kept in memory', UNHURRIED, async ([, transfer], context) => {
+  const start = gateway.memoryMiB();
+  let highest = start;
+  const watch = setInterval(() => {
+    highest = Math.max(highest, gateway.memoryMiB());
+  }, 20);
+  const length = await transfer(SIZE_MIB).finally(() => clearInterval(watch));
+  expect(length).toBe(SIZE_MIB * MIB);
+  const grownMiB = Math.round(highest - start);
+  report(context, { sizeMiB: SIZE_MIB, grownMiB });
+  expect(grownMiB).toBeLessThanOrEqual(MOST_GROWTH_MIB);
+});
