@@ -1,99 +1,54 @@
-// npm run bench [-- --quick]: what does a request cost? CPU per request of the server process leads, because it is
-// steadier than throughput on a shared machine; ratios to the floor of the same run are what counts.
-import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { arch, cpus } from 'node:os';
-import { promisify } from 'node:util';
-import { type Contender, startContenders } from './contenders.ts';
-import { cpuSeconds } from './processes.ts';
+// npm run bench: the process edge. What does a request cost, and are the bounds held?
+import { choose, labelOf, type Order, readArguments } from './arguments.ts';
+import { BOUNDS, EQUALS, STATED } from './bounds.ts';
+import { checkBounds } from './check.ts';
+import { deploymentReport, loadDeployment } from './deployment.ts';
+import { readResults, writeReport, writeResults } from './files.ts';
+import { markdown, verdictLines } from './report.ts';
+import { run } from './run.ts';
+import { FULL, QUICK } from './scenario.ts';
+import { SCENARIOS } from './scenarios.ts';
 
-const quick = process.argv.includes('--quick');
-const ROUNDS = quick ? 3 : 7;
-const SECONDS = quick ? 3 : 6;
-const FLOOR = 'node:http + undici (floor)';
+const order = readArguments(process.argv.slice(2));
+if (order.kind === 'deployment') say(deploymentReport(await loadDeployment(order)));
+else if (order.kind === 'report') await writeReport(await readResults());
+else await measureAll(order);
 
-interface Round {
-  cpuMicros: number;
-  perSecond: number;
-  p50: number;
-  p99: number;
-}
-
-const results = new Map<string, Round[]>();
-const opened = new AsyncDisposableStack();
-try {
-  const contenders = await startContenders(opened);
-  for (const each of contenders) await measure(each, 2);
-  // Interleaved, so that a busy minute of the machine hits everyone.
-  for (let round = 1; round <= ROUNDS; round++) {
-    for (const each of contenders) {
-      const measured = await measure(each, SECONDS);
-      results.set(each.name, [...(results.get(each.name) ?? []), measured]);
-    }
-    process.stderr.write(`round ${round} of ${ROUNDS}\n`);
-  }
-} finally {
-  await opened.disposeAsync();
-}
-const table = markdown();
-process.stdout.write(`${table}\n`);
-const folder = new URL('results/', import.meta.url);
-if (!quick) await writeResults();
-
-async function writeResults(): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(new URL('latest.md', folder), `${table}\n`);
-  await writeFile(
-    new URL('latest.json', folder),
-    `${JSON.stringify({ machine: machine(), results: Object.fromEntries(results) }, null, 2)}\n`,
+async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }>): Promise<void> {
+  const bounded = boundedLabels();
+  const text = only.toLowerCase();
+  const scenarios = choose(
+    SCENARIOS,
+    (label) => label.toLowerCase().includes(text) && (!check || bounded.has(label)),
   );
+  if (scenarios.length === 0) throw new Error(`Nothing has "${only}" in its name`);
+  await using opened = new AsyncDisposableStack();
+  endWithSignals(opened);
+  const onProgress = (line: string) => void process.stderr.write(`${line}\n`);
+  const results = await run({ sizes: quick ? QUICK : FULL, scenarios, onProgress }, opened);
+  if (check) {
+    const verdicts = checkBounds(results);
+    say(verdictLines(verdicts));
+    for (const { name, why } of results.leftOut) say(`not measured: ${name} ${why}`);
+    if (verdicts.some(({ outcome }) => outcome === 'missed')) process.exitCode = 1;
+    return;
+  }
+  say(markdown(results));
+  if (!quick && only === '') await writeResults(results);
 }
 
-async function measure(
-  { name, url, pid, headers, expectedStatus }: Contender,
-  seconds: number,
-): Promise<Round> {
-  const before = cpuSeconds(pid);
-  const script = new URL('load.ts', import.meta.url).pathname;
-  const args = [script, `${url}/api/x`, String(seconds), JSON.stringify(headers)];
-  const { stdout } = await promisify(execFile)(process.execPath, args);
-  const used = cpuSeconds(pid) - before;
-  const load = JSON.parse(stdout) as Round & {
-    requests: number;
-    errors: number;
-    statuses: Record<string, unknown>;
-  };
-  const unexpected = Object.keys(load.statuses).filter((status) => Number(status) !== expectedStatus);
-  if (load.errors > 0 || unexpected.length > 0)
-    throw new Error(`${name}: ${load.errors} errors, statuses ${unexpected}`);
-  return { cpuMicros: (used / load.requests) * 1e6, perSecond: load.perSecond, p50: load.p50, p99: load.p99 };
+function boundedLabels(): Set<string> {
+  const places = [...BOUNDS.flatMap(({ of, to }) => (to ? [of, to] : [of])), ...STATED];
+  const equals = [...EQUALS.cpuMicros, ...EQUALS.latency];
+  return new Set([...places, ...equals].map(({ scenario, contender }) => labelOf(scenario, contender)));
 }
 
-function markdown(): string {
-  const floor = median(results.get(FLOOR)?.map((round) => round.cpuMicros) ?? []);
-  const rows = [...results].map(([name, rounds]) => {
-    const cpu = rounds.map((round) => round.cpuMicros);
-    const range = `${Math.round(Math.min(...cpu))}–${Math.round(Math.max(...cpu))}`;
-    const middle = median(cpu);
-    const perSecond = Math.round(median(rounds.map((round) => round.perSecond)));
-    const p99 = median(rounds.map((round) => round.p99));
-    return `| ${name} | ${Math.round(middle)} (${range}) | ${(middle / floor).toFixed(2)} | ${perSecond} | ${p99} |`;
-  });
-  return [
-    `${machine()}. 64 connections, 1 KB answer, 1.4 KB of cookies, ${ROUNDS} rounds of ${SECONDS} s, medians.`,
-    '',
-    '| | CPU per request, µs (min–max) | ratio to the floor | requests/s | p99, ms |',
-    '|---|---|---|---|---|',
-    ...rows,
-  ].join('\n');
+/** What was started ends with the bench, when it is interrupted, too. */
+function endWithSignals(opened: AsyncDisposableStack): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => opened.disposeAsync().finally(() => process.exit(1)));
 }
 
-function machine(): string {
-  const [cpu] = cpus();
-  return `${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${cpus().length} cores, ${cpu?.model.trim() ?? arch()}`;
-}
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
 }

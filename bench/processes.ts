@@ -1,77 +1,99 @@
-// Child processes of the bench: started on a core of their own where the system can, and asked for the CPU they used.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+// Child processes of the bench: started on the cores of their role, ended with the bench.
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pinned, type Role } from './cores.ts';
 
 export interface BenchProcess {
-  readonly url: string;
   readonly pid: number;
   close(): Promise<void>;
 }
 
-const CAN_PIN = spawnSync('taskset', ['--version']).status === 0;
+export interface StartOptions {
+  readonly role?: Role;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Where what it prints goes; dropped unless given. */
+  readonly stdout?: number;
+  /** Cores of a server with several processes. */
+  readonly cores?: number;
+}
 
-/** Core 0 for the server that is measured, core 1 for everything else. */
-export type Core = 0 | 1;
+const END_WITHIN_MS = 10_000;
+/** Machines that are busy take their time. */
+const START_WITHIN_MS = 120_000;
 
-/** Runs a script that prints its address as the first line of stdout. */
-export async function startServer(script: string, args: string[], core: Core): Promise<BenchProcess> {
-  const child = spawnPinned(core, [script, ...args], {});
-  const [line] = (await once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line')) as [
+/** The path of a file of the bench. */
+export function fileOf(path: string): string {
+  return new URL(path, import.meta.url).pathname;
+}
+
+/** Runs a script of the bench that prints its address as the first line of stdout. */
+export async function startScript(
+  path: string,
+  args: readonly string[],
+  options: StartOptions = {},
+): Promise<BenchProcess & { readonly url: string }> {
+  const child = start([process.execPath, fileOf(path), ...args], 'pipe', options);
+  const stdout = child.stdout as NodeJS.ReadableStream;
+  const [line] = (await Promise.race([once(createInterface({ input: stdout }), 'line'), failure(child)])) as [
     string,
   ];
-  return processOf(child, line);
+  stdout.resume();
+  return { url: line, ...closable(child) };
 }
 
-/** Runs the gateway's own command line; the address is known beforehand. */
-export async function startGateway(
-  main: string,
+/** Runs a program until `url` answers anything. */
+export async function startProgram(
+  command: readonly string[],
   url: string,
-  readyUrl: string,
-  env: NodeJS.ProcessEnv,
-  core: Core,
-) {
-  const child = spawnPinned(core, [main, 'start'], env);
-  for (let tries = 0; tries < 200; tries++) {
-    if (
-      await fetch(readyUrl).then(
-        (answer) => answer.ok,
-        () => false,
-      )
-    )
-      return processOf(child, url);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  child.kill('SIGKILL');
-  throw new Error('The gateway did not become ready within 10 s');
+  options: StartOptions = {},
+): Promise<BenchProcess> {
+  const child = start(command, options.stdout ?? 'ignore', options);
+  await Promise.race([untilAnswered(url), failure(child)]);
+  return closable(child);
 }
 
-function spawnPinned(core: Core, args: string[], env: NodeJS.ProcessEnv): ChildProcess {
-  const command = [process.execPath, ...args];
-  const pinned = CAN_PIN ? ['taskset', '-c', String(core), ...command] : command;
-  return spawn(pinned[0] as string, pinned.slice(1), {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, ...env },
+function start(
+  command: readonly string[],
+  stdout: 'pipe' | 'ignore' | number,
+  { role = 'server', env, cores }: StartOptions,
+): ChildProcess {
+  const [program = '', ...args] = pinned(role, command, cores);
+  // Scripts of the bench end when their stdin does: with the bench, however it ends.
+  return spawn(program, args, { stdio: ['pipe', stdout, 'pipe'], env: { ...process.env, ...env } });
+}
+
+async function failure(child: ChildProcess): Promise<never> {
+  let said = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-2000);
   });
+  const [code, signal] = await once(child, 'exit');
+  throw new Error(`${child.spawnfile} ended with ${signal ?? code} before it was ready: ${said.trim()}`);
 }
 
-function processOf(child: ChildProcess, url: string): BenchProcess {
-  child.stdout?.resume();
+export async function untilAnswered(url: string, isReady = (_status: number) => true): Promise<void> {
+  for (const deadline = Date.now() + START_WITHIN_MS; Date.now() < deadline; await sleep(5)) {
+    const status = await fetch(url, { redirect: 'manual' }).then(
+      (answer) => answer.status,
+      () => 0,
+    );
+    if (status !== 0 && isReady(status)) return;
+  }
+  throw new Error(`${url} did not answer within 2 min`);
+}
+
+function closable(child: ChildProcess): BenchProcess {
   return {
-    url,
     pid: child.pid as number,
     async close() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, 'exit');
       child.kill('SIGTERM');
-      await once(child, 'exit');
+      const timer = setTimeout(() => child.kill('SIGKILL'), END_WITHIN_MS);
+      await ended;
+      clearTimeout(timer);
     },
   };
-}
-
-const TICKS_PER_SECOND = 100;
-
-/** CPU seconds a process has used so far, its threads included (Linux). */
-export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

@@ -1,8 +1,9 @@
 // @fastify/http-proxy as its README shows it, no authentication.
 import httpProxy from '@fastify/http-proxy';
 import Fastify from 'fastify';
-import { upstreamUrl } from './listen.ts';
+import { endWithStdin, upstreamUrl } from './listen.ts';
 
 const app = Fastify();
-await app.register(httpProxy, { upstream: upstreamUrl() });
+await app.register(httpProxy, { upstream: upstreamUrl(), websocket: true });
 process.stdout.write(`${await app.listen({ host: '127.0.0.1', port: 0 })}\n`);
+endWithStdin();

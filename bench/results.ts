@@ -1,0 +1,29 @@
+// What a run has measured, as it is kept in results/latest.json.
+import type { Metric, Round } from './measure.ts';
+
+export interface Results {
+  readonly head: Head;
+  readonly measured: readonly Measured[];
+  /** Contenders that could not run here, and why. */
+  readonly leftOut: readonly { readonly name: string; readonly why: string }[];
+}
+
+/** Where and how it was measured. */
+export interface Head {
+  readonly date: string;
+  readonly machine: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly settings: readonly string[];
+}
+
+export interface Measured {
+  readonly scenario: string;
+  readonly contender: string;
+  readonly rounds: readonly Round[];
+}
+
+/** The values of one metric, round by round; empty when it was not measured. */
+export function valuesOf(results: Results, scenario: string, contender: string, metric: Metric): number[] {
+  const found = results.measured.find((each) => each.scenario === scenario && each.contender === contender);
+  return (found?.rounds ?? []).map((round) => round[metric]).filter((value) => value !== undefined);
+}
