@@ -13,11 +13,12 @@ import { isSafeMethod } from '../policy/cross-site.ts';
 import { isOwnPath } from '../policy/own-paths.ts';
 import { type Route, upstreamPath } from '../policy/route.ts';
 import type { MatchRoute, RouteMatch } from '../policy/route-table.ts';
-import type { RenewSession, Session } from '../policy/session.ts';
+import type { PassCookies, RenewSession, Session } from '../policy/session.ts';
 import type { Target } from '../policy/target.ts';
 import { allowReading, answerPreflight } from './cross-origin.ts';
 import { ask, denial, type JudgeParts, judge, reportRefusal } from './judge.ts';
 import type { OpenStreams } from './open-streams.ts';
+import { passedHeaders } from './passed-headers.ts';
 import { ambiguousPath, ROUTED } from './request-checks.ts';
 import { upgradeOf } from './upgrades.ts';
 
@@ -31,6 +32,8 @@ export interface GuardParts extends JudgeParts {
     upstream: Upstream,
     options?: { token: boolean },
   ) => string[] | Promise<string[]>;
+  /** For upstreams that read sessions themselves. */
+  readonly passCookies: PassCookies;
   readonly forwarded: (request: FastifyRequest) => Origin;
   readonly streams: OpenStreams;
 }
@@ -72,7 +75,10 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
   const answer = { cors, authenticated: session !== null };
   const onStream = streamOpener(request, route, session, upgrade, parts.streams);
-  await send(request, reply, { route, upstream, identity, answer, origin, ownCookies, upgrade, onStream });
+  const asked = lookup === null ? undefined : session;
+  const rawHeaders = await passedHeaders(request, upstream, asked, parts.passCookies);
+  const shown = { rawHeaders, identity, origin };
+  await send(request, reply, { ...shown, route, upstream, answer, ownCookies, upgrade, onStream });
   return reply;
 }
 
@@ -144,6 +150,7 @@ async function identityFor(
 }
 
 interface Dispatch {
+  readonly rawHeaders: readonly string[];
   readonly route: Route;
   readonly upstream: Upstream;
   readonly identity: readonly string[];
@@ -155,10 +162,10 @@ interface Dispatch {
 }
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
-  const { route, upstream, identity, answer, origin, ownCookies } = dispatch;
+  const { rawHeaders, route, upstream, identity, answer, origin, ownCookies } = dispatch;
   const { record } = request;
   const headers = buildRequestHeaders({
-    rawHeaders: request.raw.rawHeaders,
+    rawHeaders,
     origin,
     requestId: request.id,
     // Filled in when the target is chosen.
