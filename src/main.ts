@@ -15,6 +15,13 @@ const GRACE_MS = 10_000;
 /** Signals that follow the first within this time are the same one, on another way. */
 const ECHO_MS = 500;
 
+/** Refused logins, unknown databases and connections that nobody takes: SQLSTATE classes 28, 3D, 57 and the socket's. */
+const DATABASE_CODES = /^(28...|3D...|57...|ECONNREFUSED|ENOTFOUND|ETIMEDOUT)$/;
+/** SQLSTATE insufficient_privilege. */
+const NOT_ALLOWED = '42501';
+/** SQLSTATE lock_not_available. */
+const LOCKED = '55P03';
+
 const program = new Command('gateway').description(
   'The gateway in front of HTTP services whose users sign in with GitHub',
 );
@@ -111,14 +118,6 @@ function describePlan({ statements, tables, keeps, triggers }: MigrationPlan): s
   ];
   return lines.filter(Boolean).join('\n');
 }
-
-/** Refused logins, unknown databases and connections that nobody takes: SQLSTATE classes 28, 3D, 57 and the socket's. */
-const DATABASE_CODES = /^(28...|3D...|57...|ECONNREFUSED|ENOTFOUND|ETIMEDOUT)$/;
-
-/** SQLSTATE insufficient_privilege. */
-const NOT_ALLOWED = '42501';
-/** SQLSTATE lock_not_available. */
-const LOCKED = '55P03';
 
 /** Faults of the operator's making are told in words; anything else is ours, with its stack. */
 function explain(error: unknown): string {

@@ -8,6 +8,7 @@ import type { VersionedSecret } from './keys.ts';
 import { patSignIn } from './pat-signin.ts';
 import type { RecordSignIn } from './people.ts';
 import type { TokenCipher } from './token-cipher.ts';
+import { additionalUserFields, type UserFields } from './user-fields.ts';
 
 const DAY_SECONDS = 24 * 60 * 60;
 
@@ -22,6 +23,7 @@ export interface AuthParts {
   readonly publicUrl: string;
   readonly secrets: readonly VersionedSecret[];
   readonly trustedOrigins: readonly string[];
+  readonly userFields: UserFields;
   readonly database: Database;
   readonly cipher: TokenCipher;
   readonly github: GitHubOptions;
@@ -65,7 +67,7 @@ function authOptions(parts: AuthParts) {
         idToken: encryptedField(parts.cipher),
       },
     },
-    user: { deleteUser: { enabled: true } },
+    user: { deleteUser: { enabled: true }, additionalFields: additionalUserFields(parts.userFields) },
     emailAndPassword: { enabled: false },
     // The gateway limits by itself, on the address it has found out.
     rateLimit: { enabled: false },

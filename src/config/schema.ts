@@ -1,6 +1,7 @@
 // The configuration file as a whole: the parts' own schemas, joined.
 import { isIP } from 'node:net';
 import * as z from 'zod';
+import { userFieldsSchema } from '../auth/user-fields.ts';
 import { duration, durationSchema } from '../duration.ts';
 import { upstreamSchema } from '../forwarding/upstream-options.ts';
 import { isOrigin } from '../policy/cross-site.ts';
@@ -81,6 +82,7 @@ export const fileSchema = z
           .describe('How old a JWE cookie may be to count while no store answers; or off.'),
       })
       .prefault({}),
+    userFields: userFieldsSchema,
     githubTokens: z
       .strictObject({
         format: z

@@ -59,8 +59,9 @@ const TYPES: Readonly<Record<string, readonly string[]>> = {
   number: ['int2', 'int4', 'int8', 'numeric', 'float4', 'float8'],
 };
 const ID: Field = { type: 'string', required: true };
-/** Never written as null by us, so that the database's own default may stand. */
-const MAY_BE_FILLED_IN = ['role', 'banned'];
+/** Written as null at times; for other columns that may be empty, a default does as well. */
+const WRITTEN_AS_NULL =
+  /^(image|banReason|banExpires|accessToken|refreshToken|idToken|accessTokenExpiresAt|refreshTokenExpiresAt)$/;
 
 /**
  * What of the tables that are there cannot be worked with, one line each; empty when all can.
@@ -100,8 +101,10 @@ function columnFault(name: string, field: Field, column: PresentColumn | undefin
   if (!column) return `is missing (${types[0] ?? String(field.type)})`;
   if (!types.includes(column.type)) return `is of the type ${column.type} instead of ${types.join(' or ')}`;
   if (name === 'id' && !column.isUnique) return 'is not unique';
-  const mayBeNull = !column.notNull || (column.hasDefault && MAY_BE_FILLED_IN.includes(name));
-  return field.required === false && !mayBeNull ? 'may not be null: the gateway has to leave it empty' : null;
+  const mayBeEmpty = !column.notNull || (column.hasDefault && !WRITTEN_AS_NULL.test(name));
+  return field.required === false && !mayBeEmpty
+    ? 'may not be null: the gateway has to leave it empty'
+    : null;
 }
 
 /** Columns of an application's own are left to themselves, and must leave us to ourselves. */

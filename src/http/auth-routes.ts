@@ -7,7 +7,7 @@ import { GatewayError } from '../errors.ts';
 import { awaitsContinue, hasBody } from '../forwarding/request-body.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { AUTH_ENDPOINTS, AUTH_PATH, type Endpoint, type SessionUse } from '../policy/own-paths.ts';
-import { banFields, isBanned, type LookUpSession } from '../policy/session.ts';
+import { banFields, isBanned, type LookUpSession, type Session } from '../policy/session.ts';
 import { readSignInStart } from '../policy/sign-in.ts';
 import { originHeaders } from './judge.ts';
 import { patSignInLimit, signInStartLimit } from './sign-in-limits.ts';
@@ -23,6 +23,8 @@ export interface AuthRouteParts {
   readonly staleCookies: (header: string, setCookies: readonly string[]) => string[];
   /** Asks the store, past every cache. */
   readonly lookUpInStore: LookUpSession;
+  /** The Set-Cookie line for a session whose cookie an older secret has signed. */
+  readonly resign: (session: Session, cookieHeader: string | undefined) => string | null;
   readonly publicUrl: string;
   /** Where people are sent to authorize. */
   readonly githubUrl: string;
@@ -57,10 +59,14 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
     app.route({
       method: app.supportedMethods,
       url: `${AUTH_PATH}${path}`,
-      onRequest: async (request) => {
+      onRequest: async (request, reply) => {
         admit(request, endpoint, parts);
         if (path === '/pat-signin') await limitPatSignIn(request);
-        await checkSession(request, endpoint.session, parts.lookUpInStore);
+        const session = await checkSession(request, endpoint.session, parts.lookUpInStore);
+        const line =
+          session && endpoint.session === 'checked' && parts.resign(session, request.headers.cookie);
+        // What Better Auth says of it comes later, and counts.
+        if (line) reply.header('set-cookie', line);
         if (path !== '/sign-out') refuseImpersonated(request);
       },
       handler: (request, reply) => {
@@ -93,8 +99,12 @@ function admit(request: FastifyRequest, endpoint: Endpoint, { trustedOrigins }: 
 }
 
 /** @throws {GatewayError} session-store-unavailable, user-banned */
-async function checkSession(request: FastifyRequest, use: SessionUse, lookUp: LookUpSession): Promise<void> {
-  if (use === 'open') return;
+async function checkSession(
+  request: FastifyRequest,
+  use: SessionUse,
+  lookUp: LookUpSession,
+): Promise<Session | null> {
+  if (use === 'open') return null;
   const lookup = await lookUp(request.headers.cookie);
   if (lookup.outcome === 'failed')
     throw new GatewayError('session-store-unavailable', { cause: lookup.cause });
@@ -103,7 +113,8 @@ async function checkSession(request: FastifyRequest, use: SessionUse, lookUp: Lo
     request.record.impersonatedBy = lookup.session.impersonatedBy;
   }
   const ban = lookup.outcome === 'found' ? lookup.session.ban : (lookup.ban ?? null);
-  if (use === 'ending' || !isBanned(ban, Date.now())) return;
+  if (use === 'ending' || !isBanned(ban, Date.now()))
+    return lookup.outcome === 'found' ? lookup.session : null;
   throw new GatewayError('user-banned', { fields: banFields(ban) });
 }
 

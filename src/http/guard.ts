@@ -13,11 +13,12 @@ import { isSafeMethod } from '../policy/cross-site.ts';
 import { isOwnPath } from '../policy/own-paths.ts';
 import { type Route, upstreamPath } from '../policy/route.ts';
 import type { MatchRoute, RouteMatch } from '../policy/route-table.ts';
-import type { RenewSession, Session } from '../policy/session.ts';
+import type { PassCookies, RenewSession, Session } from '../policy/session.ts';
 import type { Target } from '../policy/target.ts';
 import { allowReading, answerPreflight } from './cross-origin.ts';
 import { ask, denial, type JudgeParts, judge, reportRefusal } from './judge.ts';
 import type { OpenStreams } from './open-streams.ts';
+import { passedHeaders } from './passed-headers.ts';
 import type { LimitRequest } from './rate-limits.ts';
 import { ambiguousPath, ROUTED } from './request-checks.ts';
 import { upgradeOf } from './upgrades.ts';
@@ -32,6 +33,8 @@ export interface GuardParts extends JudgeParts {
     upstream: Upstream,
     options?: { token: boolean },
   ) => string[] | Promise<string[]>;
+  /** For upstreams that read sessions themselves. */
+  readonly passCookies: PassCookies;
   readonly forwarded: (request: FastifyRequest) => Origin;
   readonly streams: OpenStreams;
   readonly limit: LimitRequest;
@@ -75,7 +78,10 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
   const answer = { cors, authenticated: session !== null };
   const onStream = streamOpener(request, route, session, upgrade, parts);
-  await send(request, reply, { route, upstream, identity, answer, origin, ownCookies, upgrade, onStream });
+  const asked = lookup === null ? undefined : session;
+  const rawHeaders = await passedHeaders(request, upstream, asked, parts.passCookies);
+  const shown = { rawHeaders, identity, origin };
+  await send(request, reply, { ...shown, route, upstream, answer, ownCookies, upgrade, onStream });
   return reply;
 }
 
@@ -155,6 +161,7 @@ async function identityFor(
 }
 
 interface Dispatch {
+  readonly rawHeaders: readonly string[];
   readonly route: Route;
   readonly upstream: Upstream;
   readonly identity: readonly string[];
@@ -166,10 +173,10 @@ interface Dispatch {
 }
 
 async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
-  const { route, upstream, identity, answer, origin, ownCookies } = dispatch;
+  const { rawHeaders, route, upstream, identity, answer, origin, ownCookies } = dispatch;
   const { record } = request;
   const headers = buildRequestHeaders({
-    rawHeaders: request.raw.rawHeaders,
+    rawHeaders,
     origin,
     requestId: request.id,
     // Filled in when the target is chosen.

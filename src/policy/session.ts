@@ -62,6 +62,16 @@ export type RenewSession = (
   cookieHeader: string | undefined,
 ) => null | Promise<readonly string[]>;
 
+/**
+ * The Cookie header for a service that reads sessions itself; undefined when nothing is left of it.
+ *
+ * @param session null when nobody is signed in; undefined when nobody has asked
+ */
+export type PassCookies = (
+  cookieHeader: string,
+  session: Session | null | undefined,
+) => Promise<string | undefined>;
+
 /** Is this ban in force? Time is an argument so that the answer can be tested. */
 export function isBanned(ban: Ban | null, now: number): ban is Ban {
   return ban !== null && (ban.expiresAt === null || ban.expiresAt > now);

@@ -1,11 +1,10 @@
 // The last rung: the JWE cookie that Better Auth issues beside the session cookie. It answers for seven days whatever
 // happens to the session, so it counts only while no store can be asked, only when it is young, and only when nothing
 // could have been missed since it was made.
-import { symmetricDecodeJWT } from 'better-auth/crypto';
 import { LRUCache } from 'lru-cache';
-import { pairsOf } from '../policy/cookies.ts';
-import { type Ban, isBanned, type Session } from '../policy/session.ts';
+import { isBanned, type Session } from '../policy/session.ts';
 import type { RevocationLog } from './revocation-log.ts';
+import { decodeSessionData, sessionDataValue } from './session-data.ts';
 import { tokenHash } from './token-hash.ts';
 
 export interface FallbackCookie {
@@ -37,8 +36,6 @@ export interface FallbackCookieOptions {
  */
 const UNCERTAIN_MS = 2000;
 const MOST_KNOWN = 100_000;
-/** Better Auth's name for this use of the secret. */
-const SALT = 'better-auth-session';
 
 export function createFallbackCookie(options: FallbackCookieOptions): FallbackCookie {
   const { cookieName, findToken, secrets, mostAge, log, heardUntil } = options;
@@ -56,7 +53,7 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
   };
 
   const claimIfOld = async (session: Session, value: string, token: string | null) => {
-    const madeAt = token === null ? undefined : (await decode(value, secrets, token))?.madeAt;
+    const madeAt = token === null ? undefined : (await decodeSessionData(value, secrets, token))?.madeAt;
     if (madeAt === undefined || isOld(session, madeAt)) return true;
     known.set(session.id, madeAt);
     return false;
@@ -65,9 +62,9 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
   return {
     async read(cookieHeader, token) {
       const until = heardUntil();
-      const value = mostAge === 0 || until === null ? null : cookieValue(cookieHeader, cookieName);
+      const value = mostAge === 0 || until === null ? null : sessionDataValue(cookieHeader, cookieName);
       if (value === null || until === null) return null;
-      const payload = await decode(value, secrets, token);
+      const payload = await decodeSessionData(value, secrets, token);
       if (payload === null) return null;
       const { session, madeAt } = payload;
       const now = Date.now();
@@ -81,78 +78,10 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
       const madeAt = known.get(session.id);
       if (madeAt !== undefined && !isOld(session, madeAt)) return false;
       // Whoever does not keep such a cookie is not given one.
-      const value = cookieValue(cookieHeader, cookieName);
+      const value = sessionDataValue(cookieHeader, cookieName);
       if (value === null) return false;
       known.set(session.id, Date.now());
       return madeAt !== undefined || claimIfOld(session, value, findToken(cookieHeader));
     },
   };
-}
-
-/** In one piece, or in numbered ones. */
-function cookieValue(cookieHeader: string | undefined, cookieName: string): string | null {
-  if (!cookieHeader?.includes(cookieName)) return null;
-  const chunks: string[] = [];
-  for (const { name, value } of pairsOf(cookieHeader)) {
-    if (name === cookieName) return value;
-    const index = name.startsWith(`${cookieName}.`) ? name.slice(cookieName.length + 1) : '';
-    if (/^\d{1,2}$/.test(index)) chunks[Number(index)] = value;
-  }
-  return chunks.length === 0 ? null : chunks.join('');
-}
-
-interface Payload {
-  readonly session: Session;
-  /** Epoch milliseconds. */
-  readonly madeAt: number;
-}
-
-/** Null for what none of the secrets has encrypted, and for another session's. */
-async function decode(value: string, secrets: readonly string[], token: string): Promise<Payload | null> {
-  for (const secret of secrets) {
-    const payload = await symmetricDecodeJWT<Partial<Claims>>(value, secret, SALT);
-    if (payload) return payloadOf(payload, token);
-  }
-  return null;
-}
-
-/** What Better Auth writes; dates are ISO text. */
-interface Claims {
-  session: { id: string; token: string; userId: string; expiresAt: string; impersonatedBy?: string | null };
-  user: {
-    id: string;
-    email: string;
-    name: string;
-    role?: string | null;
-    banned?: boolean | null;
-    banReason?: string | null;
-    banExpires?: string | null;
-  };
-  updatedAt: number;
-}
-
-function payloadOf({ session, user, updatedAt }: Partial<Claims>, token: string): Payload | null {
-  if (!session || !user || typeof updatedAt !== 'number') return null;
-  if (session.token !== token || session.userId !== user.id) return null;
-  const expiresAt = Date.parse(session.expiresAt);
-  if (!(expiresAt > Date.now())) return null;
-  return {
-    madeAt: updatedAt,
-    session: {
-      id: session.id,
-      userId: user.id,
-      expiresAt,
-      impersonatedBy: session.impersonatedBy ?? null,
-      email: user.email,
-      name: user.name,
-      role: user.role ?? 'user',
-      ban: banOf(user),
-      github: undefined,
-    },
-  };
-}
-
-function banOf({ banned, banReason, banExpires }: Claims['user']): Ban | null {
-  if (!banned) return null;
-  return { reason: banReason ?? null, expiresAt: banExpires ? Date.parse(banExpires) : null };
 }

@@ -1,6 +1,7 @@
 // What a session that is used needs now and then: a longer life, and a fresh JWE cookie for the time when no store answers.
 import type { RenewSession, Session } from '../policy/session.ts';
 import type { FallbackCookie } from './fallback-cookie.ts';
+import type { ResignCookie } from './resigning.ts';
 import type { ExtendSession } from './sliding.ts';
 
 export interface RenewalParts {
@@ -10,13 +11,14 @@ export interface RenewalParts {
   readonly issueFallback: (cookieHeader: string) => Promise<readonly string[]>;
   /** The Set-Cookie line of the session cookie for so many seconds; null without a valid one in the header. */
   readonly repeatCookie: (cookieHeader: string, maxAge: number) => string | null;
+  readonly resign: ResignCookie;
   /** While the store is away nothing is renewed, and nobody waits for it. */
   readonly isStoreAway: () => boolean;
   readonly onError: (error: unknown) => void;
 }
 
 export function createRenewal(parts: RenewalParts): RenewSession {
-  const { extend, fallback, issueFallback, repeatCookie, isStoreAway, onError } = parts;
+  const { extend, fallback, issueFallback, repeatCookie, resign, isStoreAway, onError } = parts;
   const issue = async (session: Session, cookieHeader: string) => {
     try {
       const lines = await issueFallback(cookieHeader);
@@ -35,8 +37,9 @@ export function createRenewal(parts: RenewalParts): RenewSession {
     cookieHeader: string | undefined,
     extending: Promise<string | null> | null,
     claiming: boolean | Promise<boolean>,
+    signedAnew: string | null,
   ) => {
-    const extended = await extending;
+    const extended = (await extending) ?? signedAnew;
     const issued = (await claiming) && cookieHeader !== undefined ? await issue(session, cookieHeader) : [];
     // The later line counts.
     return extended === null ? issued : [...issued, extended];
@@ -45,8 +48,9 @@ export function createRenewal(parts: RenewalParts): RenewSession {
     if (isStoreAway()) return null;
     const extending = extend(session, cookieHeader);
     const claiming = fallback.claimRenewal(session, cookieHeader);
-    return extending === null && claiming === false
+    const signedAnew = resign(session, cookieHeader);
+    return extending === null && claiming === false && signedAnew === null
       ? null
-      : renew(session, cookieHeader, extending, claiming);
+      : renew(session, cookieHeader, extending, claiming, signedAnew);
   };
 }

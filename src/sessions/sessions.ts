@@ -10,8 +10,10 @@ import { type Hearing, startHearing, UNHEARD } from './hearing.ts';
 import { createLocalTier } from './local.ts';
 import { createLookup, createStoreLookup } from './lookup.ts';
 import { createLookupCounter } from './lookup-counts.ts';
+import { passedCookies } from './passed-cookies.ts';
 import { hearThroughRedis } from './redis-news.ts';
 import { createRenewal } from './renewal.ts';
+import { cookieResigner } from './resigning.ts';
 import { restingStore } from './resting-store.ts';
 import { createRevocationLog } from './revocation-log.ts';
 import { createRevocations } from './revocations.ts';
@@ -92,6 +94,11 @@ export function createSessions(
     isStoreAway,
     onError: (err) => health.failed('store', err),
   });
+  const repeatCookie = (cookieHeader: string, maxAge: number) => {
+    const token = findToken(cookieHeader);
+    return token && sessionCookieLine({ cookieName, secret }, token, maxAge);
+  };
+  const resign = cookieResigner({ findCookie: cookieFinder(cookieName), secrets, repeatCookie });
   return {
     lookUp: counter.counted(
       createLookup({
@@ -109,6 +116,15 @@ export function createSessions(
     lookUpInStore: counter.counted(createStoreLookup(readCredential, readStore, health)),
     revocations,
     authCookies: authCookieWriter(secrets),
+    /** Our cookies as services may see them that read sessions themselves. */
+    passCookies: passedCookies({
+      cookiePrefix,
+      findCookie: cookieFinder(cookieName),
+      verifyToken: tokenVerifier(secrets),
+      secrets,
+    }),
+    /** The Set-Cookie line for a session whose cookie an older secret has signed. */
+    resign,
     /** Gives a session that is used a longer life when it is due. */
     extend,
     /** @param issueFallback asks Better Auth for the Set-Cookie lines of a fresh JWE cookie */
@@ -117,10 +133,8 @@ export function createSessions(
         extend,
         fallback,
         issueFallback,
-        repeatCookie: (cookieHeader, maxAge) => {
-          const token = findToken(cookieHeader);
-          return token && sessionCookieLine({ cookieName, secret }, token, maxAge);
-        },
+        repeatCookie,
+        resign,
         isStoreAway,
         onError: (err) => logger.warn({ err }, 'a session cookie could not be renewed'),
       }),

@@ -5,7 +5,6 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createClient, post, signInWithGitHub } from '../support/browser-like.ts';
 import { type Surroundings, startSurroundings, startTestGateway } from '../support/gateway.ts';
 import { runCommand, startGatewayProcess } from '../support/gateway-process.ts';
-import { createDatabase } from '../support/postgres.ts';
 import { openTestStore } from '../support/store.ts';
 
 const TABLES = [
@@ -227,50 +226,6 @@ describe('processes at once', () => {
     for (const line of lines) expect(JSON.parse(line), line).toMatchObject({ time: expect.any(String) });
   });
 });
-
-test('a database of the application keeps its columns: only gateway_* tables are added', async () => {
-  const database = await createDatabase();
-  onTestFinished(() => database.drop());
-  const around = await surroundings('sqlite');
-  const env = { ...around.env, DATABASE_URL: database.url };
-  const store = openTestStore({ databaseUrl: database.url, dataDir: '' });
-  onTestFinished(() => store.close());
-  for (const statement of BETTER_HUB_TABLES) await store.query(statement);
-  const columns = () =>
-    store.query(
-      `select table_name, column_name, data_type from information_schema.columns
-       where table_schema = 'public' and table_name not like 'gateway_%' order by 1, 2`,
-    );
-  const before = await columns();
-  const migrated = await runCommand(['migrate'], env);
-  expect(migrated).toEqual({ code: 0, output: expect.stringContaining('gateway_github_profile') });
-  expect(await columns()).toEqual(before);
-  const gateway = await process({ ...around, env }, { TZ: 'America/New_York' });
-  const { client } = await signInWithGitHub(gateway, 'octocat');
-  expect((await client.fetch('/api/x')).status).toBe(200);
-  const [row] = await store.query<{ seconds: number }>(
-    `select extract(epoch from "expiresAt" - (now() at time zone 'UTC')) as seconds from session`,
-  );
-  expect(Math.abs(Number(row?.seconds) - 7 * 86_400), 'timestamps without a zone are UTC').toBeLessThan(60);
-});
-
-/** As Prisma makes them for the Better Hub application. */
-const BETTER_HUB_TABLES = [
-  `create table "user" (id text primary key, name text not null, email text not null, "emailVerified" boolean not null,
-    image text, "createdAt" timestamp(3) not null default current_timestamp, "updatedAt" timestamp(3) not null,
-    "githubPat" text, "onboardingDone" boolean not null default false, "aiMessageCount" integer not null default 0,
-    "lastActiveAt" timestamp(3), role text, banned boolean, "banReason" text, "banExpires" timestamp(3),
-    "stripeCustomerId" text)`,
-  `create table session (id text primary key, "expiresAt" timestamp(3) not null, token text not null unique,
-    "createdAt" timestamp(3) not null default current_timestamp, "updatedAt" timestamp(3) not null, "ipAddress" text,
-    "userAgent" text, "userId" text not null references "user"(id) on delete cascade, "impersonatedBy" text)`,
-  `create table account (id text primary key, "accountId" text not null, "providerId" text not null,
-    "userId" text not null references "user"(id) on delete cascade, "accessToken" text, "refreshToken" text,
-    "idToken" text, "accessTokenExpiresAt" timestamp(3), "refreshTokenExpiresAt" timestamp(3), scope text,
-    password text, "createdAt" timestamp(3) not null default current_timestamp, "updatedAt" timestamp(3) not null)`,
-  `create table verification (id text primary key, identifier text not null, value text not null,
-    "expiresAt" timestamp(3) not null, "createdAt" timestamp(3) default current_timestamp, "updatedAt" timestamp(3))`,
-];
 
 test('the secret command makes a secret that is accepted', async () => {
   const { code, output } = await runCommand(['secret'], {});

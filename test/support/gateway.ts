@@ -37,6 +37,8 @@ export interface TestGatewayOptions {
   readonly config?: string;
   readonly env?: Record<string, string>;
   readonly logLevel?: string;
+  /** Runs before the tables are made, with the environment of the gateway. */
+  readonly prepare?: (env: Readonly<Record<string, string>>) => Promise<void>;
   /** False leaves an empty Postgres empty. */
   readonly migrate?: boolean;
   /** False leaves Postgres without triggers. */
@@ -101,6 +103,7 @@ export async function startSurroundings(options: TestGatewayOptions = {}): Promi
       LOG_LEVEL: options.logLevel ?? 'info',
       ...options.env,
     };
+    await options.prepare?.(env);
     return { env, github, upstream, close: () => opened.disposeAsync() };
   } catch (error) {
     await opened.disposeAsync();

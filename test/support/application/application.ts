@@ -21,6 +21,8 @@ export interface Application {
 export interface ApplicationOptions {
   readonly databaseUrl: string;
   readonly github: StandInGitHub;
+  /** Any free one unless given. */
+  readonly port?: number;
   /** Its own unless it stands behind a gateway. */
   readonly publicUrl?: string;
   readonly env: Record<string, string>;
@@ -36,7 +38,7 @@ export async function makeApplicationTables(databaseUrl: string): Promise<void> 
 
 export async function startApplication(options: ApplicationOptions): Promise<Application> {
   const { github } = options;
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
   const publicUrl = options.publicUrl ?? url;
   github.app.redirectUris.push(`${publicUrl}/api/auth/callback/github`);

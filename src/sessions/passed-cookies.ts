@@ -1,0 +1,70 @@
+// Our cookies as a service may see them that reads sessions itself (cookies: pass). It knows one secret to verify with, and
+// takes a JWE cookie for the truth, whoever's it is and whatever became of the session: so signatures of older secrets are
+// renewed, and the JWE cookie goes up only with the session it tells of, and only while it tells the truth.
+import { LRUCache } from 'lru-cache';
+import { type CookiePair, type OwnCookie, ownCookieName, pairsOf } from '../policy/cookies.ts';
+import type { PassCookies, Session } from '../policy/session.ts';
+import { type FindCookie, sign, type VerifyToken, verify } from './cookie.ts';
+import { decodeSessionData, sessionDataValue } from './session-data.ts';
+import { tokenHash } from './token-hash.ts';
+
+export interface PassedCookiesOptions {
+  /** `better-auth.`, with `__Secure-` where the gateway is served over https. */
+  readonly cookiePrefix: string;
+  readonly findCookie: FindCookie;
+  readonly verifyToken: VerifyToken;
+  /** All that may have signed; the service knows the first. */
+  readonly secrets: readonly string[];
+}
+
+const SIGNED: ReadonlySet<OwnCookie> = new Set(['session_token', 'dont_remember', 'admin_session']);
+const MOST_KNOWN = 20_000;
+
+export function passedCookies(options: PassedCookiesOptions): PassCookies {
+  const { findCookie, secrets } = options;
+  const tellsTruth = truthTeller(options);
+  return async (header, session) => {
+    const pairs = pairsOf(header);
+    const withData = session ? await tellsTruth(header, session) : false;
+    // Two session cookies of different value count for nobody.
+    const isAnonymous = session === null || findCookie(header).kind === 'invalid';
+    const kept = pairs.flatMap((pair) => {
+      const own = ownCookieName(pair.name);
+      if (own === null) return [pair.text];
+      if (own === 'session_data') return withData ? [pair.text] : [];
+      return SIGNED.has(own) && !isAnonymous ? [resigned(pair, secrets)] : [];
+    });
+    return kept.length === 0 ? undefined : kept.join('; ');
+  };
+}
+
+function resigned({ name, value, text }: CookiePair, secrets: readonly string[]): string {
+  const [first = '', ...older] = secrets;
+  const signed = older.length === 0 ? null : verify(value, older);
+  return signed === null ? text : `${name}=${sign(signed, first)}`;
+}
+
+/** Opening a JWE takes a millisecond or more: what is in one is kept, by its hash. */
+function truthTeller({ cookiePrefix, findCookie, verifyToken, secrets }: PassedCookiesOptions) {
+  const known = new LRUCache<string, { told: Session | null }>({ max: MOST_KNOWN });
+  return async (header: string, session: Session): Promise<boolean> => {
+    const value = sessionDataValue(header, `${cookiePrefix}session_data`);
+    const found = value === null ? null : findCookie(header);
+    const token = found?.kind === 'value' ? verifyToken(found.value) : null;
+    if (value === null || token === null) return false;
+    const key = tokenHash(`${token} ${value}`);
+    const kept = known.get(key);
+    // Of an older secret, the service might know it not, and take the person for signed out.
+    const told = kept
+      ? kept.told
+      : ((await decodeSessionData(value, secrets.slice(0, 1), token))?.session ?? null);
+    if (!kept) known.set(key, { told });
+    return told !== null && isSame(told, session);
+  };
+}
+
+function isSame(told: Session, session: Session): boolean {
+  return (['id', 'userId', 'email', 'name', 'role', 'impersonatedBy'] as const).every(
+    (key) => told[key] === session[key],
+  );
+}
