@@ -19,7 +19,7 @@ import {
   streamKind,
 } from './streams.ts';
 import type { Target } from './target.ts';
-import { closeAfterEarlyAnswer, dropRest } from './unread-body.ts';
+import { closeAfterEarlyAnswer, dropRest, endWithConnection } from './unread-body.ts';
 import type { Upstream } from './upstream.ts';
 import { joinWebSocket, type Upgrade } from './websocket.ts';
 import './wire.ts';
@@ -223,7 +223,7 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
     const { response } = this.#options;
     if (kind === 'event-stream' && response.headersSent) {
       if (this.#events?.isBetween) response.write(finalEvent(goodbye));
-      response.end();
+      endWithConnection(response);
     }
     this.#abort(new errors.RequestAbortedError(goodbye.reason));
   }

@@ -47,10 +47,12 @@ export function openTunnel({ client, upstream, idleMs }: TunnelOptions): Tunnel 
     [upstream, client],
   ] as const) {
     side.on('data', () => silence.refresh());
+    side.on('drain', () => silence.refresh());
     side.on('error', () => other.destroy());
     side.on('close', () => {
       // What it still had to say is passed on before the other side is let go.
-      if (!side.readableEnded) other.destroy();
+      if (side.readableEnded) letGo(other);
+      else other.destroy();
     });
   }
   down.start();
@@ -60,6 +62,17 @@ export function openTunnel({ client, upstream, idleMs }: TunnelOptions): Tunnel 
 
 function gone(side: Duplex): Promise<void> {
   return new Promise((resolve) => (side.closed ? resolve() : side.once('close', resolve)));
+}
+
+/** Its end is on the way: once that is sent it has a moment to go by itself. */
+function letGo(side: Duplex): void {
+  const cutLater = () => {
+    const timer = setTimeout(() => side.destroy(), GOODBYE_MS);
+    side.once('close', () => clearTimeout(timer));
+  };
+  if (side.closed) return;
+  if (side.writableFinished) cutLater();
+  else side.once('finish', cutLater);
 }
 
 /** One direction, with back-pressure. */
@@ -85,18 +98,15 @@ class Flow {
   endWith(goodbye: Buffer): void {
     this.#goodbye = goodbye;
     if (this.#frames.isBetween) this.#finish(goodbye);
-    else this.#from.resume();
   }
 
   #pass = (chunk: Buffer): void => {
     const rest = this.#frames.push(chunk);
-    if (this.#goodbye === null) {
-      if (!this.#to.write(chunk)) this.#from.pause();
-    } else if (rest === -1) this.#to.write(chunk);
-    else {
+    if (this.#goodbye !== null && rest !== -1) {
       this.#to.write(chunk.subarray(0, rest));
       this.#finish(this.#goodbye);
-    }
+      // Nobody is kept waiting by a side that is gone.
+    } else if (!this.#to.write(chunk) && !this.#to.destroyed) this.#from.pause();
   };
 
   #finish(goodbye: Buffer): void {

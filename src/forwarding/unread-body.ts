@@ -53,6 +53,22 @@ export function endSlowly(socket: Duplex, bytes: string): void {
   destroyLater(socket, LINGER_MS);
 }
 
+/** Ends the socket behind what was written; what still arrives is dropped, until the client is gone or soon after. */
+export function endAndDrop(socket: Duplex): void {
+  socket.once('end', () => socket.destroy());
+  socket.resume();
+  socket.end();
+  destroyLater(socket, LINGER_MS);
+}
+
+/** Ends the answer, and its connection behind it: an orderly end of the gateway waits for every connection. */
+export function endWithConnection(response: ServerResponse): void {
+  const { socket } = response;
+  response.once('finish', () => socket?.destroySoon());
+  response.end();
+  if (socket) destroyLater(socket, LINGER_MS);
+}
+
 function isSmall({ headers }: IncomingMessage): boolean {
   return headers.expect === undefined && Number(headers['content-length']) <= SMALL_BYTES;
 }

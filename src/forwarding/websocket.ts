@@ -5,12 +5,12 @@ import { GatewayError } from '../errors.ts';
 import { acceptOf } from './frames.ts';
 import { headerOf, type OnStream } from './streams.ts';
 import { openTunnel, type Tunnel } from './tunnel.ts';
+import { unmend } from './wire.ts';
 
 /** A connection whose client asked for another protocol than HTTP; see http/upgrades.ts. */
 export interface Upgrade {
-  readonly socket: Duplex;
-  /** What the client sent behind its request. */
-  readonly head: Buffer;
+  /** Ends HTTP on the connection. What the client sent behind its request is the first that is read of it. */
+  take(): Duplex;
 }
 
 export interface WebSocketParts {
@@ -36,11 +36,10 @@ export function joinWebSocket(parts: WebSocketParts): void {
     });
   let tunnel: Tunnel | null = null;
   const release = onStream('websocket', ({ code, reason }) => tunnel?.end(code, reason));
-  const { socket, head } = upgrade;
-  response.detachSocket(socket as Parameters<ServerResponse['detachSocket']>[0]);
-  socket.write(headText(headers), 'latin1');
-  if (head.length > 0) socket.unshift(head);
-  tunnel = openTunnel({ client: socket, upstream, idleMs });
+  const client = upgrade.take();
+  unmend(upstream);
+  client.write(headText(headers), 'latin1');
+  tunnel = openTunnel({ client, upstream, idleMs });
   tunnel.closed.then(() => {
     release();
     response.emit('close');
@@ -49,6 +48,9 @@ export function joinWebSocket(parts: WebSocketParts): void {
 
 function headText(headers: readonly string[]): string {
   let text = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n';
-  for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`;
+  for (let at = 0; at < headers.length; at += 2) {
+    // No body follows, whatever the upstream says (RFC 9110 section 8.6).
+    if (headers[at]?.toLowerCase() !== 'content-length') text += `${headers[at]}: ${headers[at + 1]}\r\n`;
+  }
   return `${text}\r\n`;
 }

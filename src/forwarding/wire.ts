@@ -6,6 +6,7 @@
 // - The interim status 100 is taken for a broken answer. Here it passes as 102, which undici skips (RFC 9110, 15.2).
 import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { RequestBody } from './request-body.ts';
 
 interface Sending {
@@ -28,6 +29,11 @@ subscribe('undici:client:sendHeaders', (message) => {
   if (request.body instanceof RequestBody && !request.body.hasEnded)
     sendHead(socket, headers, request.contentLength);
 });
+
+/** For a connection that is no longer HTTP: failures count again on whichever side they are found. */
+export function unmend(socket: Duplex): void {
+  for (const name of ['read', '_write', '_writev', AWAITS]) Reflect.deleteProperty(socket, name);
+}
 
 function mend(socket: Mended): void {
   const { read, _write, _writev } = socket;

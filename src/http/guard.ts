@@ -68,6 +68,7 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const upgrade = upgradeOf(request.raw);
   const lookup = route.access.kind === 'public' ? null : await ask(request, parts.lookUp);
   const session = judge(request, route, lookup, parts, upgrade !== null);
+  if (upgrade) parts.streams.refuseBeyondLimits({ session, route });
   refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');

@@ -37,6 +37,8 @@ export interface OpenStreamParts {
 }
 
 export interface OpenStreams {
+  /** @throws {GatewayError} rate-limited, overloaded: what {@link open} would throw now */
+  refuseBeyondLimits(stream: Pick<OpenStream, 'session' | 'route'>): void;
   /**
    * Keeps an eye on the stream's session, and counts it in unless it is merely a long answer.
    *
@@ -55,22 +57,34 @@ const MOST_TRIES = 4;
 const RETRY_MS = 250;
 /** So many streams are looked into at a time: after a gap in hearing it is all of them. */
 const MOST_AT_ONCE = 20;
-const SWEEP_MS = 1000;
+const SWEEP_MS = 500;
 
 export function createOpenStreams(parts: OpenStreamParts): OpenStreams {
   const open = new Set<Watched>();
   const counts = new Counts(parts.limits);
   const check = inTurn(MOST_AT_ONCE, (watched: Watched) => watched.check());
   let sweeping: NodeJS.Timeout | null = null;
+  let isEnding = false;
   const sweep = () => {
     const now = Date.now();
-    for (const watched of open) if (watched.isOver(now)) void check(watched);
+    for (const watched of open) watched.look(now);
+  };
+  const refuseBeyondLimits: OpenStreams['refuseBeyondLimits'] = (stream) => {
+    if (isEnding) throw new GatewayError('overloaded', { detail: 'This gateway is ending. Connect again.' });
+    counts.refuseBeyond(stream);
   };
   return {
+    refuseBeyondLimits,
     open(stream) {
-      counts.add(stream);
+      const isCounted = stream.kind !== 'long';
+      if (isCounted) {
+        refuseBeyondLimits(stream);
+        counts.change(stream, 1);
+      }
       const watched = new Watched(stream, parts, check);
       open.add(watched);
+      // Most long answers are over before the next look.
+      if (isCounted) watched.begin();
       sweeping ??= setInterval(sweep, SWEEP_MS).unref();
       let isOpen = true;
       return () => {
@@ -78,12 +92,15 @@ export function createOpenStreams(parts: OpenStreamParts): OpenStreams {
         isOpen = false;
         open.delete(watched);
         watched.forget();
-        counts.remove(stream);
+        if (isCounted) counts.change(stream, -1);
+        if (open.size > 0 || sweeping === null) return;
+        clearInterval(sweeping);
+        sweeping = null;
       };
     },
     endAll() {
-      if (sweeping) clearInterval(sweeping);
-      for (const { stream } of [...open]) if (stream.kind !== 'long') stream.end(goodbye('gateway-ending'));
+      isEnding = true;
+      for (const watched of [...open]) if (watched.stream.kind !== 'long') watched.end('gateway-ending');
     },
   };
 }
@@ -98,28 +115,36 @@ function goodbye(reason: EndReason): Goodbye {
 class Watched {
   readonly stream: OpenStream;
   readonly #parts: OpenStreamParts;
-  readonly #unwatch: () => void;
+  readonly #check: (watched: Watched) => void;
+  /** As last seen; null when there is nothing to look after, or not any longer. */
   #session: Session | null;
+  #unwatch: (() => void) | null = null;
   #waiting: NodeJS.Timeout | null = null;
   #tries = 0;
-  readonly #check: (watched: Watched) => void;
+  #hasEnded = false;
 
   constructor(stream: OpenStream, parts: OpenStreamParts, check: (watched: Watched) => void) {
     this.stream = stream;
     this.#parts = parts;
     this.#check = check;
     this.#session = stream.session;
-    this.#unwatch = stream.session
-      ? parts.watch(stream.session, stream.cookieHeader, () => this.#checkIn(SETTLE_MS))
-      : () => {};
   }
 
-  /** Has its session run out? A session whose time is only getting short is given a longer life on the way. */
-  isOver(now: number): boolean {
-    if (this.#session === null) return false;
-    if (this.#session.expiresAt <= now) return true;
-    this.#parts.extend(this.#session, this.stream.cookieHeader);
-    return false;
+  /** From here on changes are heard. Those since the request was judged were not: its upstream may have taken its time. */
+  begin(): void {
+    if (this.#session === null) return;
+    this.#unwatch = this.#parts.watch(this.#session, this.stream.cookieHeader, () =>
+      this.#checkIn(SETTLE_MS),
+    );
+    this.#check(this);
+  }
+
+  /** Has its session run out? One whose time is only getting short is given a longer life on the way. */
+  look(now: number): void {
+    if (this.#session === null) return;
+    if (this.#unwatch === null) this.begin();
+    else if (this.#session.expiresAt <= now) this.#check(this);
+    else this.#parts.extend(this.#session, this.stream.cookieHeader);
   }
 
   /** Asks again who this is and what they may; ends the stream when the answer is no longer the one it was opened with. */
@@ -133,14 +158,21 @@ class Watched {
     const now = Date.now();
     const decision = decide({ access: route.access, lookup, crossSite: false, safeMethod, now });
     const live = liveSession(lookup, now);
-    if (!decision.allow && !(route.reportOnly && live)) this.stream.end(goodbye(decision.code));
-    else if (live?.id !== opened.id) this.stream.end(goodbye('session-expired'));
+    if (!decision.allow && !(route.reportOnly && live)) this.end(decision.code);
+    else if (live?.id !== opened.id) this.end('session-expired');
     else this.#session = live;
+  }
+
+  end(reason: EndReason): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.forget();
+    this.stream.end(goodbye(reason));
   }
 
   forget(): void {
     this.#session = null;
-    this.#unwatch();
+    this.#unwatch?.();
     if (this.#waiting) clearTimeout(this.#waiting);
   }
 
@@ -162,8 +194,7 @@ class Counts {
     this.#limits = limits;
   }
 
-  add({ kind, session, route }: OpenStream): void {
-    if (kind === 'long') return;
+  refuseBeyond({ session, route }: Pick<OpenStream, 'session' | 'route'>): void {
     const ofPerson = session === null ? 0 : (this.#people.get(session.userId) ?? 0);
     const ofRoute = this.#routes.get(route) ?? 0;
     if (this.#total >= this.#limits.total || ofRoute >= route.maxStreams)
@@ -173,20 +204,19 @@ class Counts {
         detail: 'You have too many streams open. Close one, then try again.',
         retryAfterSeconds: 1,
       });
-    this.#total++;
-    this.#routes.set(route, ofRoute + 1);
-    if (session !== null) this.#people.set(session.userId, ofPerson + 1);
   }
 
-  remove({ kind, session, route }: OpenStream): void {
-    if (kind === 'long') return;
-    this.#total--;
-    this.#routes.set(route, (this.#routes.get(route) ?? 1) - 1);
-    if (session === null) return;
-    const left = (this.#people.get(session.userId) ?? 1) - 1;
-    if (left > 0) this.#people.set(session.userId, left);
-    else this.#people.delete(session.userId);
+  change({ session, route }: OpenStream, by: 1 | -1): void {
+    this.#total += by;
+    changeCount(this.#routes, route, by);
+    if (session !== null) changeCount(this.#people, session.userId, by);
   }
+}
+
+function changeCount<T>(counts: Map<T, number>, key: T, by: number): void {
+  const count = (counts.get(key) ?? 0) + by;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
 }
 
 /** Runs so many at a time; the others wait for their turn. An item that waits already does not wait twice. */

@@ -24,7 +24,7 @@ import { ambiguousPath } from './request-checks.ts';
 import { newRecord, statusOf } from './request-record.ts';
 import { watchSilentConnections } from './silent-connections.ts';
 import { NO_ROUTE, type Traffic } from './traffic.ts';
-import { asksForWebSocket, takeUpgrades } from './upgrades.ts';
+import { mayUpgrade, takeUpgrades } from './upgrades.ts';
 
 export interface ServerOptions {
   readonly publicUrl: string;
@@ -53,7 +53,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       connectionsCheckingInterval: 5000,
       // A missing Host is refused with the rest that is wrong with a head, in the same words.
       requireHostHeader: false,
-      shouldUpgradeCallback: asksForWebSocket,
+      shouldUpgradeCallback: mayUpgrade,
     },
     clientErrorHandler: answerMalformed,
     frameworkErrors: (cause, request, reply) => {

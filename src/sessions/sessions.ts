@@ -162,6 +162,8 @@ export function createSessions(
       };
       const heard = startHearing(parts);
       hearing = heard;
+      // Whoever waits for changes asks, while they cannot be heard, as often as memory would.
+      const asking = setInterval(() => heard.complete || watchers.notedAll(), FRESH_UNHEARD_MS).unref();
       const endNews =
         redis &&
         hearThroughRedis(redis, (hash) => {
@@ -171,6 +173,7 @@ export function createSessions(
       return {
         state: () => heard.state,
         close() {
+          clearInterval(asking);
           endNews?.();
           return heard.close();
         },
