@@ -10,9 +10,9 @@ import { type GatewayProcess, startGatewayProcess } from '../../support/gateway-
 import { scale, UNHURRIED } from '../../support/scale.ts';
 import { closeOf, type EventStream, openEventStream, openWebSocket } from '../../support/streams.ts';
 
-const IDLE_STREAMS = scale({ quick: 600, full: 1000 });
+const IDLE_STREAMS = scale({ quick: 520, full: 1000 });
 const IDLE_MS = scale({ quick: 2000, full: 300_000 });
-const EVERY_MS = scale({ quick: 400, full: 10_000 });
+const EVERY_MS = scale({ quick: 2000, full: 10_000 });
 const EVENTS = scale({ quick: 100, full: 2000 });
 /** Alone on the machine, and beside other tests. */
 const MOST_LAG_MS = scale({ quick: 3000, full: 50 });
@@ -31,6 +31,8 @@ routes:
   - { path: /events/**, upstream: hub, access: public }
   - { path: /brief/**, upstream: brief, access: public }
   - { path: /briefer/**, upstream: hub, access: public, timeouts: { stream: 400ms } }
+# Other tests may keep the machine busy.
+server: { maxDelay: 1m }
 `,
   });
   gateway = { ...(await startGatewayProcess(around)), upstream: around.upstream };
@@ -57,6 +59,7 @@ const acceptStreams = (onStream: (response: ServerResponse, request: IncomingMes
 const open = async (path: string, headers?: Record<string, string>): Promise<EventStream> => {
   const stream = await openEventStream(at(path), { headers });
   onTestFinished(() => stream.close());
+  expect(stream.response.statusCode).toBe(200);
   return stream;
 };
 
