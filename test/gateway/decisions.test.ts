@@ -8,9 +8,11 @@ import {
   signInWithGitHub,
   signInWithToken,
 } from '../support/browser-like.ts';
+import { report } from '../support/figures.ts';
 import { DEFAULT_CONFIG, startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
 import { requestText, sendBytes } from '../support/raw-socket.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 import { send } from '../support/send.ts';
 
 const SESSION = 'better-auth.session_token';
@@ -345,6 +347,13 @@ describe('a path that can be read in two ways', () => {
       'http://evil.example/public/x',
       'https://evil.example/api/admin/x',
       'http://gateway.test@evil.example/public/x',
+      'http://gateway.test/public/x',
+      'HTTP://GATEWAY.TEST/api/admin/x',
+      'ftp://gateway.test/public/x',
+      'http:///public/x',
+      'HTTP://evil.example:80/api/admin/x',
+      '//gateway.test/api/admin/x',
+      '/public/x/..;/..;/api/admin/x',
     ],
     ...[
       '*',
@@ -358,23 +367,92 @@ describe('a path that can be read in two ways', () => {
     ],
   ];
 
-  test('is refused before any rule is looked at, whoever asks, and reaches no upstream', async () => {
-    const [user, admin] = [await signedIn(), await signedIn('monalisa')];
-    const roles = { anonymous: [], user: [cookieOf(user)], admin: [cookieOf(admin)] };
-    expect(targets.length).toBeGreaterThanOrEqual(70);
-    expect((await sendBytes(gateway.url, requestText('/api/admin/x', roles.admin))).status).toBe(200);
-    const before = gateway.upstream.seen.length;
-    let tried = 0;
-    for (const target of targets)
-      for (const [role, headers] of Object.entries(roles)) {
-        const answer = await sendBytes(gateway.url, requestText(target, headers));
-        expect(answer.status, `${JSON.stringify(target)} as ${role}`).toBe(400);
-        expect(answer.head, target).not.toMatch(/^x-injected/im);
-        expect(JSON.parse(answer.body).code, target).toMatch(/^(ambiguous-path|bad-request)$/);
-        tried += 1;
-      }
-    expect(gateway.upstream.seen.length - before, `bypasses of ${tried}`).toBe(0);
-  });
+  const pieces = [
+    ...[
+      '/.',
+      '/..',
+      '/%2e',
+      '/%2E%2e',
+      '/.%2e',
+      '/..;',
+      '/;x',
+      ';x=1',
+      '%3b',
+      '%2f',
+      '%2F..',
+      '%5c',
+      '\\',
+      '/\\..',
+    ],
+    ...[
+      '//',
+      '///',
+      '/%2f',
+      '%252e',
+      '/%252e%252e',
+      '%2500',
+      '%25%32%65',
+      '%00',
+      '%0a',
+      '%0d%0aX: y',
+      '%7f',
+      '%1b',
+      '\x01',
+    ],
+    ...[
+      '%',
+      '%zz',
+      '%u002e',
+      '%ff',
+      '/%c0%ae',
+      '%c0%af',
+      '%ed%a0%80',
+      '#',
+      '\xe9',
+      '\xc3\xa9',
+      '\x7f',
+      '/.;/..',
+      '/..%2f',
+    ],
+  ];
+  /** Each piece between what anybody may ask for and what only administrators may. */
+  const woven = ['/public', '/api', '/api/admin', '/optional/x'].flatMap((base) =>
+    pieces.map((piece) => `${base}${piece}/api/admin/x`),
+  );
+
+  test(
+    'is refused before any rule is looked at, whoever asks, and reaches no upstream',
+    UNHURRIED,
+    async (context) => {
+      const [user, admin] = [await signedIn(), await signedIn('monalisa')];
+      const roles = { anonymous: [], user: [cookieOf(user)], admin: [cookieOf(admin)] };
+      expect(targets.length).toBeGreaterThanOrEqual(80);
+      expect(woven.length).toBeGreaterThanOrEqual(150);
+      expect((await sendBytes(gateway.url, requestText('/api/admin/x', roles.admin))).status).toBe(200);
+      const before = gateway.upstream.seen.length;
+      let tried = 0;
+      for (const target of [...targets, ...scale({ quick: [], full: woven })])
+        for (const [role, headers] of Object.entries(roles)) {
+          const answer = await sendBytes(gateway.url, requestText(target, headers));
+          expect(answer.status, `${JSON.stringify(target)} as ${role}`).toBe(400);
+          expect(answer.head, target).not.toMatch(/^x-injected/im);
+          expect(JSON.parse(answer.body).code, target).toMatch(/^(ambiguous-path|bad-request)$/);
+          tried += 1;
+        }
+      const bypasses = gateway.upstream.seen.length - before;
+      report(context, { 'bad paths × roles: tried': tried, 'bad paths × roles: bypasses': bypasses });
+      expect(bypasses).toBe(0);
+    },
+  );
+
+  test.each(['*', 'gateway.test:443', ''])(
+    'is no question about the server either: OPTIONS %s',
+    async (target) => {
+      const before = gateway.upstream.seen.length;
+      expect((await sendBytes(gateway.url, requestText(target, [], 'OPTIONS'))).status).toBe(400);
+      expect(gateway.upstream.seen.length).toBe(before);
+    },
+  );
 
   test('or in one line that holds two is refused', async () => {
     const before = gateway.upstream.seen.length;
@@ -537,21 +615,36 @@ describe('a request another site may have sent', () => {
   };
   const unsafe = ['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND'];
 
-  test.each(refused)(
+  /** What forms send, which no preflight precedes, what scripts do, and nothing at all. */
+  const types = [
+    ...[
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'text/plain',
+      'application/json',
+    ],
+    ...['TEXT/PLAIN; charset=utf-8', 'application/csp-report', 'a/b;', ''],
+  ];
+
+  test.for(refused)(
     'with %s is refused, if it would change something and has our cookie',
-    async (_name, given) => {
+    async ([, given], context) => {
       const client = await signedIn();
-      const headers = filledIn(given);
       const before = gateway.upstream.seen.length;
+      let tried = 0;
       for (const method of unsafe)
         for (const path of ['/api/x', '/optional/x', '/public/x']) {
+          const headers = { ...filledIn(given), 'content-type': types[tried++ % types.length] };
           const response = await client.curl(path, { method, headers });
           expect([response.status, (await response.json()).code], `${method} ${path}`).toEqual([
             403,
             'cross-site-request',
           ]);
         }
-      expect(gateway.upstream.seen.length).toBe(before);
+      const passed = gateway.upstream.seen.length - before;
+      report(context, { 'cross-site attempts: tried': tried, 'cross-site attempts: passed': passed });
+      expect(passed).toBe(0);
+      const headers = filledIn(given);
       for (const method of ['GET', 'HEAD', 'OPTIONS'])
         expect((await client.curl('/api/x', { method, headers })).status, method).toBe(200);
       expect((await createClient(gateway.url).curl('/public/x', { method: 'POST', headers })).status).toBe(

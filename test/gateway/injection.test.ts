@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Client, cookieHeader, createClient, signInWithGitHub } from '../support/browser-like.ts';
+import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
+import { pick, randomFrom } from '../support/random.ts';
 import { requestText, sendBytes } from '../support/raw-socket.ts';
+import { scale, UNHURRIED } from '../support/scale.ts';
 import { send, sendRaw } from '../support/send.ts';
 import type { SeenRequest } from '../support/upstream.ts';
 
@@ -58,7 +61,14 @@ const PROTECTED = [
     (each) => `X-Auth-Request-${each}`,
   ),
 ];
+/** Every mark that may stand in a name in the place of each `-`. */
+const marked = (name: string, marks: readonly string[]): string[] =>
+  name
+    .split('-')
+    .map((word) => [word])
+    .reduce((left, right) => left.flatMap((a) => marks.flatMap((mark) => right.map((b) => a + mark + b))));
 const spellings = (name: string) => [
+  ...scale({ quick: [], full: marked(name, ['-', '_', '.', '~', '+']) }),
   name,
   name.toLowerCase(),
   name.toUpperCase(),
@@ -97,24 +107,32 @@ describe('identity headers a client sends', () => {
     ['a session route that announces nobody', '/silent/x', () => client, []],
   ] as const;
 
-  test.each(visits)('never reach %s: only ours do, once each', async (_name, path, visitor, announced) => {
-    let tried = 0;
-    for (const name of PROTECTED) {
-      const all = spellings(name).flatMap((each) => [each, 'spoofed', each, 'spoofed-again', each, '']);
-      for (const headers of [all, [name, 's'.repeat(8192)], ['Remote-User', '', name, '']]) {
-        const response = await visitor().curl(path, { headers });
-        expect(response.status, name).toBe(200);
-        tried += headers.length / 2;
-        const seen = lastSeen();
-        for (const each of PROTECTED) {
-          const expected = (announced as readonly string[]).includes(each) ? own[each] : [];
-          expect(valuesOf(seen, each), `${each} when ${name} was sent`).toEqual(expected);
+  test.for(visits)(
+    'never reach %s: only ours do, once each',
+    UNHURRIED,
+    async ([, path, visitor, announced], context) => {
+      let tried = 0;
+      let seenUpstream = 0;
+      for (const name of PROTECTED) {
+        const all = spellings(name).flatMap((each) => [each, 'spoofed', each, 'spoofed-again', each, '']);
+        for (const headers of [all, [name, 's'.repeat(8192)], ['Remote-User', '', name, '']]) {
+          const response = await visitor().curl(path, { headers });
+          expect(response.status, name).toBe(200);
+          tried += headers.length / 2;
+          const seen = lastSeen();
+          for (const each of PROTECTED) {
+            const expected = (announced as readonly string[]).includes(each) ? own[each] : [];
+            const values = valuesOf(seen, each);
+            if (JSON.stringify(values) !== JSON.stringify(expected)) seenUpstream++;
+            expect(values, `${each} when ${name} was sent`).toEqual(expected);
+          }
+          expect(seen.rawHeaders.join('\n')).not.toMatch(/spoofed|ssss/);
         }
-        expect(seen.rawHeaders.join('\n')).not.toMatch(/spoofed|ssss/);
       }
-    }
-    expect(tried).toBeGreaterThan(500);
-  });
+      report(context, { 'identity spoofs: tried': tried, 'identity spoofs: seen upstream': seenUpstream });
+      expect(tried).toBeGreaterThan(500);
+    },
+  );
 
   test.each(['X Forwarded User', 'X-Forwarded-User ', 'X-F\u00f6rwarded-User', 'X-Forwarded-User\t', ''])(
     'under the impossible name %j are answered 400',
@@ -126,21 +144,32 @@ describe('identity headers a client sends', () => {
     },
   );
 
-  test('as trailers are not seen either', async () => {
-    let trailers: string[] | undefined;
+  test('as trailers are not seen either', async (context) => {
+    const trailers: string[] = [];
     gateway.upstream.respond((request, response) => {
       request.resume().once('end', () => {
-        trailers = request.rawTrailers;
+        trailers.push(...request.rawTrailers);
         response.end();
       });
     });
-    const head = ['Transfer-Encoding: chunked', 'Trailer: X-Forwarded-User'];
-    const body = '3\r\nabc\r\n0\r\nX-Forwarded-User: spoofed\r\nX-Gateway-Session: spoofed\r\n\r\n';
-    const answer = await sendBytes(gateway.url, requestText('/public/x', head, 'POST') + body);
+    let tried = 0;
+    for (const path of ['/public/x', '/optional/x', '/forwarded/x'])
+      for (const name of PROTECTED) {
+        const session = `Cookie: ${cookieHeader(client.cookies)}`;
+        const head = [session, 'Transfer-Encoding: chunked', `Trailer: ${name}`];
+        const fields = spellings(name).map((each) => `${each}: spoofed\r\n`);
+        const body = `3\r\nabc\r\n0\r\n${fields.join('')}\r\n`;
+        const answer = await sendBytes(gateway.url, requestText(path, head, 'POST') + body);
+        expect(answer.status).toBe(200);
+        expect(lastSeen().rawHeaders.join('\n')).not.toContain('spoofed');
+        tried += fields.length;
+      }
     gateway.upstream.respond(undefined);
-    expect(answer.status).toBe(200);
+    report(context, {
+      'identity spoofs: tried': tried,
+      'identity spoofs: seen upstream': trailers.length / 2,
+    });
     expect(trailers).toEqual([]);
-    expect(lastSeen().rawHeaders.join('\n')).not.toContain('spoofed');
   });
 
   test('that steer routers and proxies behind us stay here', async () => {
@@ -643,6 +672,63 @@ describe('the target', () => {
       expect(answer.status).toBe(200);
       expect(lastSeen().url).toBe(`${path.replace('/cut/here', '')}${query}`);
     }
+  });
+
+  test('goes on byte for byte, whatever its path and query hold', UNHURRIED, async (context) => {
+    const targets = scale({ quick: 150, full: 5000 });
+    const random = randomFrom(20_300_115);
+    const inPath = [
+      ..."abcXYZ0189-._~!$&'()*+,=:@",
+      '/a',
+      '%20',
+      '%C3%A9',
+      'e%CC%81',
+      '%c3%a9',
+      '%F0%9F%A6%91',
+      '%61',
+      '%23',
+      '%3F',
+    ];
+    const inQuery = [
+      ...inPath,
+      ...'?/;\\%[]{}|^`"<>',
+      '%',
+      '%zz',
+      '%00',
+      '%0d%0a',
+      '/../',
+      '//',
+      '%2e%2e',
+      '?/public',
+      '&&',
+    ];
+    const some = (from: readonly string[], most: number) =>
+      Array.from({ length: Math.floor(random() * most) }, () => pick(from, random)).join('');
+    let changed = 0;
+    for (let at = 0; at < targets; at++) {
+      const target = `/public/x${some(inPath, 20)}?${some(inQuery, 40)}`;
+      const { status } = await sendBytes(gateway.url, requestText(target));
+      if (status !== 200 || lastSeen().url !== target) changed++;
+    }
+    report(context, {
+      'targets sent on byte for byte: tried': targets,
+      'targets sent on byte for byte: changed': changed,
+    });
+    expect(changed).toBe(0);
+  });
+
+  test.each([
+    [8, 200],
+    [15, 200],
+    [30, 200],
+    [40, 431],
+    [64, 431],
+  ])('of %i KB is answered %i', async (kb, status) => {
+    const before = gateway.upstream.seen.length;
+    const answer = await sendBytes(gateway.url, requestText(`/public/${'x'.repeat(kb * 1024)}`));
+    expect(answer.status).toBe(status);
+    expect(gateway.upstream.seen.length - before).toBe(status === 200 ? 1 : 0);
+    if (status === 431) expect(JSON.parse(answer.body)).toMatchObject({ code: 'headers-too-large' });
   });
 
   test.each([

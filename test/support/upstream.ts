@@ -28,7 +28,8 @@ export interface RecordingUpstream {
 export async function startRecordingUpstream(): Promise<RecordingUpstream> {
   const seen: SeenRequest[] = [];
   let respond: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
-  const server = createServer((request, response) => {
+  // Takes what the gateway takes, and more.
+  const server = createServer({ maxHeaderSize: 128 * 1024 }, (request, response) => {
     const { method = '', url = '', rawHeaders, headers } = request;
     seen.push({ method, url, rawHeaders, headers });
     if (respond) respond(request, response);
