@@ -1,6 +1,6 @@
 // One line a request, and no secret in any line: headers, queries and bodies are never handed to the logger, and
 // what looks like a GitHub token is cut out of whatever is.
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { statusOf } from './request-record.ts';
 
@@ -24,7 +24,8 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
 
 /** Cuts tokens and passwords out of a line of log. */
 export function redact(line: string): string {
-  const withoutTokens = line.replace(GITHUB_TOKEN, '$1$2[redacted]');
+  // Every token has one, and few other lines.
+  const withoutTokens = line.includes('_') ? line.replace(GITHUB_TOKEN, '$1$2[redacted]') : line;
   return line.includes('://') ? withoutTokens.replace(URL_PASSWORD, '$1:[redacted]@') : withoutTokens;
 }
 
@@ -50,7 +51,8 @@ export function innermost(error: Error): string {
 }
 
 /** Writes the line of a request whose answer is over, or whose client has gone. */
-export function logRequest(log: FastifyBaseLogger, request: FastifyRequest, reply: FastifyReply): void {
+export function logRequest(log: Logger, request: FastifyRequest, reply: FastifyReply): void {
+  if (!log.isLevelEnabled('info')) return;
   const { record } = request;
   const now = performance.now();
   log.info(

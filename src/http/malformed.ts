@@ -49,6 +49,6 @@ function answerOnSocket(socket: Duplex, problem: GatewayError): void {
 }
 
 /** The first answer that is due on this connection. Node keeps it here, and looks at it likewise. */
-function answerUnderWay(socket: Socket): ServerResponse | null {
+export function answerUnderWay(socket: Socket): ServerResponse | null {
   return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage ?? null;
 }
