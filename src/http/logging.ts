@@ -19,8 +19,32 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
     serializers: { err: describeError },
     hooks: { streamWrite: redact },
   };
-  return destination ? pino(options, destination) : pino(options);
+  return pino(options, destination ?? batched());
 }
+
+/**
+ * To stdout. The lines of requests that end in one turn of the event loop are one write; any other line is written at
+ * once, with those before it.
+ */
+function batched(): DestinationStream {
+  const stdout = pino.destination({ sync: true, minLength: MOST_WAITING_BYTES });
+  let isDue = false;
+  const flush = () => {
+    isDue = false;
+    stdout.flush();
+  };
+  return {
+    write(line) {
+      stdout.write(line);
+      if (!line.endsWith(END_OF_REQUEST_LINE)) return flush();
+      if (!isDue) setImmediate(flush);
+      isDue = true;
+    },
+  };
+}
+
+const END_OF_REQUEST_LINE = '"msg":"request"}\n';
+const MOST_WAITING_BYTES = 15_000;
 
 /** Cuts tokens and passwords out of a line of log. */
 export function redact(line: string): string {
