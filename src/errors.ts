@@ -138,7 +138,11 @@ export class GatewayError extends Error {
 
   constructor(code: ErrorCode, options: GatewayErrorOptions = {}) {
     const detail = options.detail ?? ERRORS[code].advice;
+    // Where a refusal was thrown is nobody's question, and its stack costs more than the refusal.
+    const { stackTraceLimit } = Error;
+    if (code !== 'internal-error') Error.stackTraceLimit = 0;
     super(`${code}: ${detail}`, { cause: options.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'GatewayError';
     this.code = code;
     this.status = options.status ?? ERRORS[code].status;

@@ -119,15 +119,24 @@ export async function createGateway(
     upstreams,
     readOrigin,
     traffic,
+    logger,
     readToken: githubTokenReader(cipher, refreshToken),
   });
   const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
-  serveAdmin(app, config, {
-    metrics,
-    upstreams: reportUpstreams,
-    checkReadiness: () => readiness({ ...state, onError: () => {} }),
+  serveAdmin(
+    app,
+    config,
+    {
+      metrics,
+      upstreams: reportUpstreams,
+      checkReadiness: () => readiness({ ...state, onError: () => {} }),
+    },
+    logger,
+  );
+  app.addHook('onListen', async () => {
+    logger.info({ addresses: app.addresses() }, 'gateway listens');
+    await sayWhatIsMissing(state, logger);
   });
-  app.addHook('onListen', () => sayWhatIsMissing(state, logger));
   return app;
 }
 
@@ -246,6 +255,7 @@ interface RouteParts {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly readOrigin: ReadOrigin;
   readonly traffic: Traffic;
+  readonly logger: Logger;
   readonly readToken: ReadGitHubToken;
 }
 
@@ -290,11 +300,12 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     streams,
     traffic: parts.traffic,
     limit: limitRoutes(app, parts.traffic),
+    logger: parts.logger,
     signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
   });
 }
 
-function serveAdmin(app: FastifyInstance, config: GatewayConfig, parts: AdminParts): void {
+function serveAdmin(app: FastifyInstance, config: GatewayConfig, parts: AdminParts, logger: Logger): void {
   let ending = false;
   app.addHook('preClose', async () => {
     ending = true;
@@ -307,7 +318,7 @@ function serveAdmin(app: FastifyInstance, config: GatewayConfig, parts: AdminPar
   // Before the main port, and in a hook whose failure ends the start: a busy port must not go unnoticed.
   app.addHook('onReady', async () => {
     const address = await admin.listen({ host: config.adminHost, port: config.adminPort });
-    app.log.info({ address }, 'admin port listens');
+    logger.info({ address }, 'admin port listens');
   });
   app.addHook('onClose', () => admin.close());
 }

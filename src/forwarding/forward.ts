@@ -6,6 +6,7 @@ import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isSafeMethod } from '../policy/cross-site.ts';
 import type { Connection } from './connections.ts';
+import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
 import type { Mount } from './location.ts';
 import { awaitsContinue, hasBody, RequestBody } from './request-body.ts';
@@ -72,7 +73,7 @@ export function forward(options: ForwardOptions): Promise<void> {
  * undici's callbacks for one exchange. The ones with raw headers are used: they keep spelling, order and
  * repetitions, and save undici parsing what we only pass on.
  */
-class Exchange implements Dispatcher.DispatchHandler, Silenceable {
+class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   readonly #options: ForwardOptions;
   readonly #body: RequestBody | null;
   readonly #resolve: () => void;
@@ -84,6 +85,8 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   /** From here on bytes of the request may be with the target. */
   #isUnderWay = false;
   #hasAnswerBegun = false;
+  #isHeadSent = false;
+  #resume: () => void = () => {};
   /** How often it was sent to another target, and on another connection: each at most once. */
   #turns = 0;
   #repeats = 0;
@@ -183,10 +186,15 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
     if (this.#body !== null) closeAfterEarlyAnswer(request, response);
     response.writeHead(status, headers);
     upstream.idle.add(this);
-    // The head goes out at once. Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
-    response.write(NOTHING);
-    response.on('drain', resume);
+    this.#resume = resume;
+    sendHeadSoon(this);
     return true;
+  }
+
+  sendHead(): void {
+    const { response } = this.#options;
+    // Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
+    if (!this.#isHeadSent && !response.writableEnded && !response.destroyed) response.write(NOTHING);
   }
 
   #headersOf(rawHeaders: Buffer[]): string[] {
@@ -251,7 +259,10 @@ class Exchange implements Dispatcher.DispatchHandler, Silenceable {
   onData(chunk: Buffer): boolean {
     this.lastSeen = this.#options.upstream.idle.now;
     this.#events?.push(chunk);
-    return this.#options.response.write(chunk);
+    this.#isHeadSent = true;
+    const isFlowing = this.#options.response.write(chunk);
+    if (!isFlowing) this.#options.response.once('drain', this.#resume);
+    return isFlowing;
   }
 
   get isHeldBack(): boolean {

@@ -74,7 +74,8 @@ function keptValue(name: string, value: string, parts: RequestHeaderParts): stri
 function nominatedNames(rawHeaders: readonly string[]): Set<string> | null {
   let names: Set<string> | null = null;
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    if (requestVerdict(rawHeaders[at] as string) !== 'connection') continue;
+    const written = rawHeaders[at] as string;
+    if (written.length !== 'connection'.length || requestVerdict(written) !== 'connection') continue;
     for (const option of (rawHeaders[at + 1] as string).split(',')) {
       const name = option.trim().toLowerCase();
       if (name === 'keep-alive' || name === 'close' || name === '') continue;

@@ -66,24 +66,30 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const route = routeOf(request, parts.matchRoute(request.method, target, origin.host));
   const cors = allowReading(request, reply, route);
   const upgrade = upgradeOf(request.raw);
-  const lookup = route.access.kind === 'public' ? null : await ask(request, parts.lookUp);
+  // What is known already is not waited for: nearly every request goes its way without.
+  const asked = route.access.kind === 'public' ? null : ask(request, parts.lookUp);
+  const lookup = asked instanceof Promise ? await asked : asked;
   const session = judge(request, route, lookup, parts, upgrade !== null);
   if (upgrade) parts.streams.refuseBeyondLimits({ session, route });
   refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
-  const identity = session === null ? [] : await identityFor(session, upstream, route, request, parts);
+  const announced = session === null ? [] : identityFor(session, upstream, route, request, parts);
+  const identity = announced instanceof Promise ? await announced : announced;
   if (route.rateLimit !== null) await parts.limit(request, route);
   const { decision, reason } = request.record;
   if (decision) parts.traffic.on(route.name).decided(decision, reason);
-  const ownCookies = (session && (await parts.renew(session, request.headers.cookie))) ?? NO_LINES;
+  const renewed = session && parts.renew(session, request.headers.cookie);
+  const ownCookies = renewed === null ? NO_LINES : await renewed;
   const answer = { cors, authenticated: session !== null };
   const onStream = streamOpener(request, route, session, upgrade, parts);
-  const asked = lookup === null ? undefined : session;
-  const rawHeaders = await passedHeaders(request, upstream, asked, parts.passCookies);
+  const passed = passedHeaders(request, upstream, lookup === null ? undefined : session, parts.passCookies);
+  const rawHeaders = passed instanceof Promise ? await passed : passed;
   const shown = { rawHeaders, identity, origin };
+  // The answer is the upstream's; Fastify takes over again only to say what went wrong.
   await send(request, reply, { ...shown, route, upstream, answer, ownCookies, upgrade, onStream });
-  return reply;
+  request.record.isWebSocket = upgrade !== null && !reply.raw.headersSent && !reply.raw.destroyed;
+  return reply.hijack();
 }
 
 function streamOpener(
@@ -137,28 +143,26 @@ function refuseLargeBody({ headers }: FastifyRequest, { limits }: Route): void {
 }
 
 /** @throws {GatewayError} reauth-required when the upstream wants a token and there is none to give */
-async function identityFor(
+function identityFor(
   session: Session,
   upstream: Upstream,
   route: Route,
   request: FastifyRequest,
   parts: GuardParts,
-): Promise<string[]> {
+): string[] | Promise<string[]> {
+  const identity = parts.identify(session, upstream);
+  if (!(identity instanceof Promise)) return identity;
   const { target } = request.record;
-  try {
-    return await parts.identify(session, upstream);
-  } catch (error) {
+  return identity.catch((error: unknown) => {
     if (!(error instanceof GatewayError) || error.code !== 'reauth-required') throw error;
     // Where nobody need be signed in, a missing token keeps nobody out.
     if (route.access.kind === 'optional') return parts.identify(session, upstream, { token: false });
     const reauthUrl = parts.signInUrl([], target.path + target.query);
     const refusal = new GatewayError('reauth-required', { fields: { reauthUrl }, cause: error.cause });
-    if (route.reportOnly) {
-      reportRefusal(request, refusal);
-      return parts.identify(session, upstream, { token: false });
-    }
-    throw denial(request, route, refusal, parts.traffic);
-  }
+    if (!route.reportOnly) throw denial(request, route, refusal, parts.traffic);
+    reportRefusal(request, refusal, parts.logger);
+    return parts.identify(session, upstream, { token: false });
+  });
 }
 
 interface Dispatch {
@@ -173,7 +177,7 @@ interface Dispatch {
   readonly onStream: OnStream;
 }
 
-async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
+function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
   const { rawHeaders, route, upstream, identity, answer, origin, ownCookies } = dispatch;
   const { record } = request;
   const headers = buildRequestHeaders({
@@ -189,8 +193,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
   });
   const path = upstreamPath(route, record.target) + record.target.query;
   record.upstreamStartedAt = performance.now();
-  // The answer is the upstream's; Fastify takes over again only to say what went wrong.
-  await forward({
+  return forward({
     upstream,
     request: request.raw,
     response: reply.raw,
@@ -205,8 +208,6 @@ async function send(request: FastifyRequest, reply: FastifyReply, dispatch: Disp
     requestId: request.id,
     ownCookies,
   });
-  record.isWebSocket = dispatch.upgrade !== null && !reply.raw.headersSent && !reply.raw.destroyed;
-  reply.hijack();
 }
 
 /** Only a token replaces the client's: who is announced without one keeps their own. */

@@ -1,13 +1,15 @@
 // Who is asking, and may they pass? The questions of policy/ put to one request, and its refusals thrown.
 import type { FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
 import { GatewayError } from '../errors.ts';
-import { ownCookieName, pairsOf } from '../policy/cookies.ts';
+import { hasOwnCookie } from '../policy/cookies.ts';
 import { trustsOrigin } from '../policy/cors.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { type Decision, decide, liveSession } from '../policy/decide.ts';
 import type { Route } from '../policy/route.ts';
 import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
 import { isPreflight } from './cross-origin.ts';
+import type { RequestRecord } from './request-record.ts';
 import type { Traffic } from './traffic.ts';
 
 export interface JudgeParts {
@@ -16,19 +18,31 @@ export interface JudgeParts {
   /** Where a person grants scopes, and signs in again; `callbackURL` brings them back. */
   readonly signInUrl: (scopes: readonly string[], back: string) => string;
   readonly traffic: Traffic;
+  readonly logger: Pick<Logger, 'info'>;
 }
 
 const NOBODY: Lookup = { outcome: 'none', reason: 'no-session-cookie' };
 
-export async function ask(request: FastifyRequest, lookUp: LookUpSession): Promise<Lookup> {
+/** Answers at once where memory or the cookie itself does: nothing is waited for, nor is the time taken. */
+export function ask(request: FastifyRequest, lookUp: LookUpSession): Lookup | Promise<Lookup> {
   if (isPreflight(request)) return NOBODY;
+  const asked = lookUp(request.headers.cookie);
+  return asked instanceof Promise ? timed(request.record, asked) : noted(request.record, asked);
+}
+
+async function timed(record: RequestRecord, asked: Promise<Lookup>): Promise<Lookup> {
   const startedAt = performance.now();
-  const lookup = await lookUp(request.headers.cookie);
-  request.record.lookupMs = performance.now() - startedAt;
+  const lookup = await asked;
+  record.lookupMs = performance.now() - startedAt;
+  return noted(record, lookup);
+}
+
+function noted(record: RequestRecord, lookup: Lookup): Lookup {
+  record.lookupMs ??= 0;
   if (lookup.outcome === 'found') {
-    request.record.tier = lookup.tier;
-    request.record.userId = lookup.session.userId;
-    request.record.impersonatedBy = lookup.session.impersonatedBy;
+    record.tier = lookup.tier;
+    record.userId = lookup.session.userId;
+    record.impersonatedBy = lookup.session.impersonatedBy;
   }
   return lookup;
 }
@@ -56,7 +70,7 @@ export function judge(
   }
   const refusal = refusalOf(decision, request, lookup, parts);
   if (!route.reportOnly) throw denial(request, route, refusal, parts.traffic);
-  reportRefusal(request, refusal);
+  reportRefusal(request, refusal, parts.logger);
   return liveSession(lookup, now);
 }
 
@@ -73,12 +87,15 @@ export function denial(
 }
 
 /** Notes what would have been refused: in the request's record, and, whatever else happens to it, in the log. */
-export function reportRefusal(request: FastifyRequest, refusal: GatewayError): void {
-  const { record } = request;
+export function reportRefusal(
+  { id, record }: FastifyRequest,
+  refusal: GatewayError,
+  logger: Pick<Logger, 'info'>,
+): void {
   record.decision = 'report';
   record.reason = refusal.code;
-  request.log.info(
-    { route: record.route, reason: refusal.code, err: refusal.cause },
+  logger.info(
+    { requestId: id, route: record.route, reason: refusal.code, err: refusal.cause },
     'passed on a route that only reports refusals',
   );
 }
@@ -110,7 +127,7 @@ function isRefusedAsCrossSite(
 
 function carriesOwnCookie(request: FastifyRequest): boolean {
   const { cookie } = request.headers;
-  return cookie !== undefined && pairsOf(cookie).some(({ name }) => ownCookieName(name) !== null);
+  return cookie !== undefined && hasOwnCookie(cookie);
 }
 
 export function originHeaders(request: FastifyRequest) {

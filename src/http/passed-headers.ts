@@ -8,17 +8,24 @@ import type { PassCookies, Session } from '../policy/session.ts';
  *
  * @param session undefined when nobody has asked who it is
  */
-export async function passedHeaders(
+export function passedHeaders(
   { raw, headers: { cookie } }: FastifyRequest,
   upstream: Upstream,
   session: Session | null | undefined,
   passCookies: PassCookies,
-): Promise<readonly string[]> {
+): readonly string[] | Promise<readonly string[]> {
   if (upstream.options.cookies !== 'pass' || cookie === undefined) return raw.rawHeaders;
-  const passed = await passCookies(cookie, session);
+  return withCookies(raw.rawHeaders, passCookies(cookie, session));
+}
+
+async function withCookies(
+  rawHeaders: readonly string[],
+  passing: ReturnType<PassCookies>,
+): Promise<readonly string[]> {
+  const passed = await passing;
   const headers: string[] = [];
-  for (let at = 0; at < raw.rawHeaders.length; at += 2) {
-    const [name, value] = raw.rawHeaders.slice(at, at + 2) as [string, string];
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const [name, value] = rawHeaders.slice(at, at + 2) as [string, string];
     if (name.toLowerCase() !== 'cookie') headers.push(name, value);
   }
   if (passed !== undefined) headers.push('Cookie', passed);

@@ -2,12 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import Fastify, {
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  LogController,
-} from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { GatewayError } from '../errors.ts';
 import { hasBody } from '../forwarding/request-body.ts';
@@ -39,10 +34,10 @@ const MAX_HEADER_BYTES = 32 * 1024;
 const HEADERS_TIMEOUT_MS = 30_000;
 
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { publicUrl, logger, isTrusted, readOrigin, traffic, overload } = options;
+  const { logger, isTrusted, readOrigin, traffic, overload } = options;
   const app = Fastify({
-    loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    // Fastify would make a logger for every request; what is to be said is said by us.
+    logger: false,
     requestIdHeader: false,
     genReqId: (request) => requestId(request, isTrusted),
     exposeHeadRoutes: false,
@@ -61,7 +56,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       request.record.clientAddress = readOrigin.clientAddress(request);
       noteWhenClosed(request, reply);
       leaveUnread(request.raw, reply.raw);
-      sendProblem(request, reply, routingFault(request.raw.url ?? '', cause), publicUrl);
+      sendProblem(request, reply, routingFault(request.raw.url ?? '', cause), options);
     },
   }) as unknown as FastifyInstance;
   // Whatever method Node reads may be an upstream's; what is not served is refused by us, not unknown to Fastify.
@@ -91,28 +86,29 @@ export function createServer(options: ServerOptions): FastifyInstance {
     });
   };
   const condemned = new WeakSet<Socket>();
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { raw } = request;
     request.record = newRecord();
     // What stands behind a head that cannot be trusted may be part of it.
-    if (condemned.has(raw.socket)) return reply.hijack();
+    if (condemned.has(raw.socket)) return void reply.hijack();
     // No byte more than came with the head is read until somebody wants the body.
     if (hasBody(raw)) raw.socket.pause();
     request.record.clientAddress = readOrigin.clientAddress(request);
     noteWhenClosed(request, reply);
-    reply.header('x-request-id', request.id);
     const detail = framingFault(raw);
     if (detail !== null) {
       condemned.add(raw.socket);
-      throw new GatewayError('bad-request', { detail, headers: { connection: 'close' } });
+      return done(new GatewayError('bad-request', { detail, headers: { connection: 'close' } }));
     }
     request.record.target = targetOf(request);
+    done();
   });
   app.addHook('onSend', (request, reply, _payload, done) => {
+    reply.header('x-request-id', request.id);
     leaveUnread(request.raw, reply.raw);
     done();
   });
-  handleErrors(app, publicUrl);
+  handleErrors(app, options);
   return app;
 }
 

@@ -19,7 +19,7 @@ export function trustAddresses(entries: readonly string[]): IsTrusted {
 
 /** Undoes the IPv6 spelling of an IPv4 address that dual-stack sockets report, however it is written. */
 export function plainAddress(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(':') || !isIPv6(address)) return address;
   const [, high, low] = MAPPED.exec(hexForm(address)) ?? [];
   if (high === undefined || low === undefined) return address;
   return [high, low].flatMap(twoBytes).join('.');

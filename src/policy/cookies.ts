@@ -7,7 +7,6 @@ export interface CookiePair {
   readonly text: string;
 }
 
-const PREFIX = 'better-auth.';
 // Chunked cookies end in a number. Any case: a browser may be made to send look-alikes.
 const OWN =
   /^(?:__secure-|__host-)?better-auth\.(session_token|session_data|account_data|dont_remember|admin_session|state|oauth_state)(?:\.\d+)?$/i;
@@ -42,22 +41,57 @@ export function ownCookieName(name: string): OwnCookie | null {
 
 /** Splits a Cookie header (RFC 6265 section 5.4) without touching what is inside the pairs. */
 export function pairsOf(header: string): CookiePair[] {
-  return header.split(';').flatMap((part) => {
-    const text = withoutOuterBlanks(part);
-    if (text === '') return [];
-    const equals = text.indexOf('=');
-    if (equals === -1) return [{ name: '', value: text, text }];
-    return [{ name: text.slice(0, equals).trim(), value: text.slice(equals + 1).trim(), text }];
-  });
+  const pairs: CookiePair[] = [];
+  forEachPair(header, (start, end) => pairs.push(pairOf(header.slice(start, end))));
+  return pairs;
 }
 
-/** Not trim(): it would cut the last byte off a raw UTF-8 value, where node:http reads 0xA0 as a no-break space. */
-function withoutOuterBlanks(part: string): string {
-  let start = 0;
-  let end = part.length;
-  while (start < end && isBlank(part.charCodeAt(start))) start++;
-  while (end > start && isBlank(part.charCodeAt(end - 1))) end--;
-  return part.slice(start, end);
+/** The pairs of pairsOf() that may be ours: the others, which are most of a header, are not even cut out of it. */
+function candidatesOf(header: string): CookiePair[] {
+  const pairs: CookiePair[] = [];
+  forEachPair(header, (start, end) => {
+    if (mayBeOwn(header.charCodeAt(start))) pairs.push(pairOf(header.slice(start, end)));
+  });
+  return pairs;
+}
+
+/** The different values that cookies of this name of ours have. */
+export function valuesOf(header: string, name: string): string[] {
+  const values: string[] = [];
+  for (const pair of candidatesOf(header))
+    if (pair.name === name && !values.includes(pair.value)) values.push(pair.value);
+  return values;
+}
+
+/** Is one of the pairs a cookie of ours? */
+export function hasOwnCookie(header: string): boolean {
+  return candidatesOf(header).some(({ name }) => ownCookieName(name) !== null);
+}
+
+/** Calls with where each pair begins and ends, blanks around it left out. */
+function forEachPair(header: string, use: (start: number, end: number) => void): void {
+  for (let from = 0; from <= header.length; ) {
+    const mark = header.indexOf(';', from);
+    const next = mark === -1 ? header.length : mark;
+    let start = from;
+    let end = next;
+    // Not trim(): it would cut the last byte off a raw UTF-8 value, where node:http reads 0xA0 as a no-break space.
+    while (start < end && isBlank(header.charCodeAt(start))) start++;
+    while (end > start && isBlank(header.charCodeAt(end - 1))) end--;
+    if (start < end) use(start, end);
+    from = next + 1;
+  }
+}
+
+function pairOf(text: string): CookiePair {
+  const equals = text.indexOf('=');
+  if (equals === -1) return { name: '', value: text, text };
+  return { name: text.slice(0, equals).trim(), value: text.slice(equals + 1).trim(), text };
+}
+
+/** Our names begin with `better` or `__`; what is no visible character may be a blank that is not part of the name. */
+function mayBeOwn(first: number): boolean {
+  return first === 0x62 || first === 0x42 || first === 0x5f || first <= 0x20 || first >= 0x7f;
 }
 
 function isBlank(code: number): boolean {
@@ -74,12 +108,16 @@ export function withoutOwnCookies(
   header: string,
   keep: ReadonlySet<OwnCookie> = NO_COOKIES,
 ): string | undefined {
-  if (!header.toLowerCase().includes(PREFIX)) return header;
-  const rest = pairsOf(header).filter(({ name }) => {
-    const own = ownCookieName(name);
-    return own === null || keep.has(own);
+  let rest = '';
+  let isChanged = false;
+  forEachPair(header, (start, end) => {
+    const text = header.slice(start, end);
+    const own = mayBeOwn(header.charCodeAt(start)) ? ownCookieName(pairOf(text).name) : null;
+    if (own !== null && !keep.has(own)) isChanged = true;
+    else rest = rest === '' ? text : `${rest}; ${text}`;
   });
-  return rest.length === 0 ? undefined : rest.map((pair) => pair.text).join('; ');
+  if (!isChanged) return header;
+  return rest === '' ? undefined : rest;
 }
 
 /**

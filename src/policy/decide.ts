@@ -57,10 +57,14 @@ export function liveSession(lookup: Lookup | null, now: number): Session | null 
 function decideFor(session: Session, { access, safeMethod }: Question): Decision {
   if (session.impersonatedBy !== null && !safeMethod && !access.impersonatorWrites)
     return deny('impersonation-read-only');
+  return decideRoles(session, access) ?? decideScopes(session, access) ?? pass(session);
+}
+
+function decideRoles(session: Session, access: Access): Decision | null {
+  if (access.roles.length === 0) return null;
   const roles = session.role.split(',').map((role) => role.trim());
-  if (access.roles.length > 0 && !access.roles.some((role) => roles.includes(role)))
-    return deny('role-missing', { requiredRoles: access.roles, roles });
-  return decideScopes(session, access) ?? pass(session);
+  if (access.roles.some((role) => roles.includes(role))) return null;
+  return deny('role-missing', { requiredRoles: access.roles, roles });
 }
 
 function decideScopes(session: Session, access: Access): Decision | null {

@@ -1,7 +1,7 @@
 // What credential does a Cookie header carry? The signature is checked here, before any store is asked:
 // a forged cookie costs no I/O.
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { pairsOf } from '../policy/cookies.ts';
+import { valuesOf } from '../policy/cookies.ts';
 
 export type Credential =
   | { readonly kind: 'token'; readonly token: string }
@@ -33,12 +33,11 @@ const INVALID = { kind: 'invalid' } as const;
 export function cookieFinder(cookieName: string): FindCookie {
   return (cookieHeader) => {
     if (cookieHeader === undefined || !cookieHeader.includes(cookieName)) return ABSENT;
-    const values = new Set<string>();
-    for (const { name, value } of pairsOf(cookieHeader)) if (name === cookieName) values.add(value);
-    const [value, ...others] = values;
+    const values = valuesOf(cookieHeader, cookieName);
+    const [value] = values;
     if (value === undefined) return ABSENT;
     // Two different session cookies: parsers disagree about which one counts, so neither does.
-    return others.length > 0 ? INVALID : { kind: 'value', value };
+    return values.length > 1 ? INVALID : { kind: 'value', value };
   };
 }
 
