@@ -93,6 +93,8 @@ test('sessions and tokens of the application count at the gateway', async (conte
     // The application goes on believing it, too, and is not told the token by way of a cookie.
     expect([here.user?.id, here.token]).toEqual([before.user?.id, before.token]);
     expect(here.headers.cookie).not.toContain('account_data');
+    // The gateway has opened its JWE cookie, or it would not be passed.
+    expect(here.headers.cookie).toContain('better-auth.session_data=');
     const known = await at(gateway.url, theirs).json<Told>('/api/auth/get-session');
     expect(known.session?.expiresAt).toBe(before.session?.expiresAt);
     accepted++;

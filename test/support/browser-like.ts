@@ -1,7 +1,8 @@
 // A client that keeps cookies, as a browser or curl with a cookie jar would.
 import type { StandInGitHub } from '../../src/demo/github/server.ts';
 import type { TestGateway } from './gateway.ts';
-import { headerList, type SendOptions, send } from './send.ts';
+import { noteErrorBody, noteSessionCookie } from './secrecy/watch.ts';
+import { headerList, REFUSED, type SendOptions, send } from './send.ts';
 
 export interface Client {
   /** Sends the cookies it has, keeps the ones it gets, follows nothing. */
@@ -34,6 +35,7 @@ export function createClient(baseUrl: string, cookies = new Map<string, string>(
     if (cookies.size > 0 && !headers.has('cookie')) headers.set('cookie', cookieHeader(cookies));
     const response = await fetch(new URL(path, baseUrl), { redirect: 'manual', ...init, headers });
     keepCookies(cookies, response);
+    if (response.headers.has(REFUSED)) noteErrorBody(await response.clone().text());
     return response;
   };
   return {
@@ -87,6 +89,9 @@ function keepCookies(cookies: Map<string, string>, response: Response): void {
     const [pair = ''] = line.split(';', 1);
     const [name = ''] = pair.split('=', 1);
     if (/max-age=0/i.test(line)) cookies.delete(name);
-    else cookies.set(name, pair.slice(name.length + 1));
+    else {
+      cookies.set(name, pair.slice(name.length + 1));
+      if (name.endsWith('.session_token')) noteSessionCookie(pair.slice(name.length + 1));
+    }
   }
 }

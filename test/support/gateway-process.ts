@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { StandInGitHub } from '../../src/demo/github/server.ts';
 import type { Surroundings } from './gateway.ts';
+import { keepForSearch, noteSecretsOf } from './secrecy/watch.ts';
 import { freePort } from './servers/port.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -80,6 +81,9 @@ function run(args: readonly string[], env: Record<string, string>) {
     stream.setEncoding('utf8').on('data', (chunk) => {
       text += chunk;
     });
+  noteSecretsOf(env);
+  // The command that makes a secret prints it.
+  if (args[0] !== 'secret') child.once('close', () => keepForSearch('output', text));
   return { child, output: () => text };
 }
 

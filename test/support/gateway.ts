@@ -10,6 +10,7 @@ import { createGateway, migrateStore } from '../../src/gateway.ts';
 import { createLogger } from '../../src/http/logging.ts';
 import { createDatabase } from './postgres.ts';
 import { createRedisSpace } from './redis.ts';
+import { keepForSearch, noteSecretsOf, searchStores } from './secrecy/watch.ts';
 import { freePort } from './servers/port.ts';
 import { openTestStore, type TestStore } from './store.ts';
 import { type RecordingUpstream, startRecordingUpstream } from './upstream.ts';
@@ -103,6 +104,7 @@ export async function startSurroundings(options: TestGatewayOptions = {}): Promi
       LOG_LEVEL: options.logLevel ?? 'info',
       ...options.env,
     };
+    opened.defer(() => searchStores(env));
     await options.prepare?.(env);
     return { env, github, upstream, close: () => opened.disposeAsync() };
   } catch (error) {
@@ -149,6 +151,7 @@ async function runGateway(
     PORT: String(port),
     ADMIN_PORT: String(adminPort),
   });
+  noteSecretsOf(env);
   github.app.redirectUris.push(`${config.publicUrl}/api/auth/callback/github`);
   if (config.databaseUrl !== null && migrate) await migrateStore(config, { triggers });
   const { destination, lines } = lineCollector();
@@ -167,10 +170,17 @@ async function runGateway(
     another: (more = {}) =>
       runGateway({ env: { ...env, ...more }, github, upstream, close }, { migrate, triggers }),
     close: async () => {
+      keepForSearch('metrics', await metricsOf(app));
       await store.close();
       await app.close();
+      keepForSearch('log', lines.join('\n'));
     },
   };
+}
+
+async function metricsOf({ admin }: FastifyInstance): Promise<string> {
+  const [metrics, readyz] = await Promise.all(['/metrics', '/readyz'].map((url) => admin.inject(url)));
+  return `${metrics?.body}\n${readyz?.body}`;
 }
 
 function lineCollector() {

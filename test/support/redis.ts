@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import { inject } from 'vitest';
 import { callRedis, type RedisOptions, type RedisServer, runRedis } from './servers/redis-server.ts';
 
@@ -44,17 +45,25 @@ function claimKey(number: number): string {
   return `test-space:${number}`;
 }
 
+const READ: Readonly<Record<string, string>> = { string: 'get', hash: 'hgetall', set: 'smembers' };
+
 /** Every key and value, as text. */
-export async function dumpRedis(url: string): Promise<string> {
-  const keys = (await callRedis(url, ['KEYS', '*'])) as string[];
-  const read = { string: 'GET', hash: 'HGETALL', set: 'SMEMBERS' } as Record<string, string>;
-  const entries = keys.map(async (key) => {
-    const type = String(await callRedis(url, ['TYPE', key]));
-    // Its time ran out meanwhile.
-    if (type === 'none') return [key];
-    return [key, await callRedis(url, [read[type] ?? `no test reads the type ${type}`, key])];
-  });
-  return JSON.stringify(await Promise.all(entries));
+export async function readRedis(url: string): Promise<string> {
+  const redis = new Redis(url, { lazyConnect: true, connectTimeout: 2000, retryStrategy: () => null });
+  redis.on('error', () => {});
+  try {
+    await redis.connect();
+    const keys = await redis.keys('*');
+    const entries = keys.map(async (key) => {
+      const type = await redis.type(key);
+      // Its time ran out meanwhile.
+      if (type === 'none') return [key];
+      return [key, await redis.call(READ[type] ?? `no test reads the type ${type}`, key)];
+    });
+    return JSON.stringify(await Promise.all(entries));
+  } finally {
+    redis.disconnect();
+  }
 }
 
 /** One command on a server or space. */

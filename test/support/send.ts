@@ -1,6 +1,10 @@
 // One request exactly as written: fetch() adds headers of its own, such as Sec-Fetch-Mode, and forbids others.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
+import { noteErrorBody } from './secrecy/watch.ts';
+
+/** On answers of the gateway itself. */
+export const REFUSED = 'x-gateway-intercepted-response';
 
 export interface SendOptions {
   readonly method?: string;
@@ -38,7 +42,9 @@ export async function sendRaw(
     });
     request.once('response', resolve).once('error', reject).end(body);
   });
-  return { status: response.statusCode ?? 0, headers: response.rawHeaders, body: await buffer(response) };
+  const answer = await buffer(response);
+  if (response.headers[REFUSED] !== undefined) noteErrorBody(answer.toString());
+  return { status: response.statusCode ?? 0, headers: response.rawHeaders, body: answer };
 }
 
 /** Names and values in turn. */

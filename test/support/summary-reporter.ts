@@ -1,8 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 
-import { figureLines, type Measured } from './figures.ts';
+import { type Figures, figureLines, type Measured } from './figures.ts';
 import { isFullRun } from './scale.ts';
+
+const FILE = new URL('../figures.json', import.meta.url);
 
 type Counts = { passed: number; failed: number; skipped: number };
 
@@ -58,5 +60,11 @@ function measuredIn(module: TestModule): Measured[] {
 /** What tests have measured, by the test's full name: the figures of `npm run test:full`. */
 function writeFigures(measured: readonly Measured[]): void {
   const figures = Object.fromEntries(measured.map((each) => [each.test, each.figures]));
-  writeFileSync(new URL('../figures.json', import.meta.url), `${JSON.stringify(figures, null, 2)}\n`);
+  writeFileSync(FILE, `${JSON.stringify(figures, null, 2)}\n`);
+}
+
+/** What the run as a whole has measured, once its tests have written theirs. */
+export function addFigures(name: string, figures: Figures): void {
+  const written = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {};
+  writeFileSync(FILE, `${JSON.stringify({ ...written, [name]: figures }, null, 2)}\n`);
 }
