@@ -42,8 +42,11 @@ program
   .option('--no-triggers', 'for a database one may not alter: changes by other writers are then felt late')
   .option('--dry-run', 'print the SQL and change nothing')
   .action(async ({ triggers, dryRun = false }: { triggers: boolean; dryRun?: boolean }) => {
+    const config = loadConfig(process.env);
+    if (dryRun && config.databaseUrl === null)
+      return say('-- The embedded file is the gateway’s own: its tables are made at every start.');
     const onPlan = (plan: MigrationPlan) => say(dryRun ? sqlOf(plan) : describePlan(plan));
-    const created = await migrateStore(loadConfig(process.env), { triggers, dryRun, onPlan });
+    const created = await migrateStore(config, { triggers, dryRun, onPlan });
     if (created.length > 0) say(`Tables made: ${created.join(', ')}.`);
   });
 

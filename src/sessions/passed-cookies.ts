@@ -21,7 +21,7 @@ const SIGNED: ReadonlySet<OwnCookie> = new Set(['session_token', 'dont_remember'
 const MOST_KNOWN = 20_000;
 
 export function passedCookies(options: PassedCookiesOptions): PassCookies {
-  const { findCookie, secrets } = options;
+  const { cookiePrefix, findCookie, secrets } = options;
   const tellsTruth = truthTeller(options);
   return async (header, session) => {
     const pairs = pairsOf(header);
@@ -31,6 +31,8 @@ export function passedCookies(options: PassedCookiesOptions): PassCookies {
     const kept = pairs.flatMap((pair) => {
       const own = ownCookieName(pair.name);
       if (own === null) return [pair.text];
+      // Under another prefix, or in other letters, it is nothing the gateway has looked at.
+      if (!pair.name.startsWith(cookiePrefix)) return [];
       if (own === 'session_data') return withData ? [pair.text] : [];
       return SIGNED.has(own) && !isAnonymous ? [resigned(pair, secrets)] : [];
     });
@@ -48,7 +50,7 @@ function resigned({ name, value, text }: CookiePair, secrets: readonly string[])
 function truthTeller({ cookiePrefix, findCookie, verifyToken, secrets }: PassedCookiesOptions) {
   const known = new LRUCache<string, { told: Session | null }>({ max: MOST_KNOWN });
   return async (header: string, session: Session): Promise<boolean> => {
-    const value = sessionDataValue(header, `${cookiePrefix}session_data`);
+    const value = onlyValue(header, `${cookiePrefix}session_data`);
     const found = value === null ? null : findCookie(header);
     const token = found?.kind === 'value' ? verifyToken(found.value) : null;
     if (value === null || token === null) return false;
@@ -61,6 +63,16 @@ function truthTeller({ cookiePrefix, findCookie, verifyToken, secrets }: PassedC
     if (!kept) known.set(key, { told });
     return told !== null && isSame(told, session);
   };
+}
+
+/** Where there are several, parsers disagree about which one counts: in one piece or in numbered ones, and once each. */
+function onlyValue(header: string, cookieName: string): string | null {
+  const names = pairsOf(header).flatMap(({ name }) => (name.startsWith(cookieName) ? [name] : []));
+  const expected = names.includes(cookieName)
+    ? [cookieName]
+    : names.map((_name, at) => `${cookieName}.${at}`);
+  const isPlain = names.length === expected.length && expected.every((name) => names.includes(name));
+  return isPlain ? sessionDataValue(header, cookieName) : null;
 }
 
 function isSame(told: Session, session: Session): boolean {
