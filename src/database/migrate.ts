@@ -80,7 +80,7 @@ export async function tableNames({ kysely, kind }: Database): Promise<string[]> 
  */
 async function takeTurn(transaction: Kysely<Tables>): Promise<void> {
   await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK}::bigint)`.execute(transaction);
-  await sql`set local lock_timeout = '5s'`.execute(transaction);
+  await sql`set local lock_timeout = '2s'`.execute(transaction);
 }
 
 async function planMigration(
