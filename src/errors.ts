@@ -24,6 +24,11 @@ export const ERRORS = {
   ),
   'no-session-cookie': row(401, 'Not signed in', 'Sign in and send the session cookie.'),
   'session-expired': row(401, 'Session ended', 'The session has expired or was signed out. Sign in again.'),
+  'signature-invalid': row(
+    401,
+    'Signature not valid',
+    'Sign the delivery with the secret this gateway knows as GITHUB_WEBHOOK_SECRET.',
+  ),
   'session-invalid': row(
     401,
     'Session cookie not valid',

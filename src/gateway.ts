@@ -3,15 +3,21 @@ import cookie from '@fastify/cookie';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { accountChecker, type CheckAccount } from './auth/account-check.ts';
+import { type Admission, createAdmission } from './auth/admission.ts';
+import { authorizationEnder, type EndAuthorization } from './auth/authorization-ended.ts';
 import { type Auth, type AuthParts, createAuth } from './auth/better-auth.ts';
 import { callAuth } from './auth/call.ts';
 import { fallbackCookieIssuer } from './auth/fallback-cookie.ts';
-import { createGitHubClient } from './auth/github.ts';
+import { createGitHubClient, type GitHubClient } from './auth/github.ts';
+import { DEFAULT_SCOPES } from './auth/github-provider.ts';
 import { githubTokenReader, type ReadGitHubToken } from './auth/github-token.ts';
 import { signInRecorder } from './auth/people.ts';
+import { refusedTokenFinder } from './auth/refused-tokens.ts';
 import { type Rotation, rotateKeys } from './auth/rotate-keys.ts';
 import { createTokenCipher, type TokenCipher } from './auth/token-cipher.ts';
-import { tokenRefresher } from './auth/token-refresh.ts';
+import { tokenDeleter } from './auth/token-deletion.ts';
+import { REFRESH_RESULTS, type RefreshResult, tokenRefresher } from './auth/token-refresh.ts';
 import { ConfigError, type Fault } from './config/faults.ts';
 import type { GatewayConfig } from './config/load.ts';
 import { configWarnings } from './config/warnings.ts';
@@ -25,6 +31,7 @@ import { createUpstream, type Upstream } from './forwarding/upstream.ts';
 import { reportUpstream } from './forwarding/upstream-report.ts';
 import { type AdminParts, createAdminServer } from './http/admin-server.ts';
 import { registerAuthRoutes } from './http/auth-routes.ts';
+import { registerGitHubWebhook } from './http/github-webhook.ts';
 import { registerGuard } from './http/guard.ts';
 import { createLogger } from './http/logging.ts';
 import { createOpenStreams } from './http/open-streams.ts';
@@ -39,12 +46,19 @@ import { DURATION_BOUNDS, Traffic } from './http/traffic.ts';
 import { registerUserScopes } from './http/user-scopes.ts';
 import { registerOverloadMetrics, registerUpstreamMetrics } from './load-metrics.ts';
 import { createMetrics } from './metrics.ts';
+import {
+  type AdmissionRules,
+  admitsEveryone,
+  MEMBERSHIP_SCOPE,
+  needsMemberships,
+  readAdmissionRules,
+} from './policy/admission.ts';
 import { trustAddresses } from './policy/client-address.ts';
 import { createRouteTable } from './policy/route-table.ts';
+import type { LookUpSession } from './policy/session.ts';
 import { type ReadinessParts, readiness } from './readiness.ts';
 import { staleCookies } from './sessions/auth-cookies.ts';
 import { openRedis } from './sessions/redis.ts';
-import type { Revocations } from './sessions/revocations.ts';
 import { createSessions, DEGRADED_STATES, type SessionOptions, type Sessions } from './sessions/sessions.ts';
 import { publicSessionHash } from './sessions/token-hash.ts';
 
@@ -87,8 +101,10 @@ export async function createGateway(
     await database.close();
   });
   const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
+  const refreshes = new Map<RefreshResult, number>(REFRESH_RESULTS.map((result) => [result, 0]));
   const metrics = createMetrics({
     states: DEGRADED_STATES,
+    tokenRefreshes: () => refreshes,
     localSessions: () => sessions.localSize(),
     lookups: () => sessions.lookupCounts(),
     traffic,
@@ -96,13 +112,19 @@ export async function createGateway(
   });
   const told = { ...sessionOptions(config), onStateChange: metrics.state };
   const sessions: Sessions = createSessions(told, database, redis, logger);
-  const auth = createAuth(authParts(config, database, cipher, sessions.revocations, logger));
-  const refreshToken = tokenRefresher({
-    database,
+  const client = createGitHubClient(config.github);
+  const rules = readAdmissionRules(config.signIn);
+  const auth = createAuth(authParts(config, { database, cipher, client, rules, sessions, logger }));
+  const { userChanged: onUserChanged } = sessions.revocations;
+  const tokenParts = { database, cipher, client, onUserChanged };
+  const readToken = githubTokenReader(
     cipher,
-    client: createGitHubClient(config.github),
-    onUserChanged: sessions.revocations.userChanged,
-  });
+    tokenRefresher({
+      ...tokenParts,
+      onRefresh: (result) => void refreshes.set(result, (refreshes.get(result) ?? 0) + 1),
+    }),
+  );
+  const checkAccount = accountChecker({ ...tokenParts, readToken, rules });
   if (database.kind === 'sqlite') await migrate(database, auth.options);
   const hearing = sessions.listen();
   app.addHook('onClose', () => hearing.close());
@@ -120,7 +142,16 @@ export async function createGateway(
     readOrigin,
     traffic,
     logger,
-    readToken: githubTokenReader(cipher, refreshToken),
+    readToken,
+    checkAccount,
+    admission: admitsEveryone(rules)
+      ? null
+      : createAdmission({ ...config.signIn, rules, check: checkAccount }),
+    endAuthorization: authorizationEnder(database, sessions.revocations),
+    deleteToken: tokenDeleter({
+      ...tokenParts,
+      onLeftBehind: (userId, err) => logger.warn({ userId, err }, 'a token could not be deleted at GitHub'),
+    }),
   });
   const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
   serveAdmin(
@@ -149,8 +180,10 @@ export async function migrateStore(
   const database = openDatabaseForMigration(config);
   try {
     const cipher = createTokenCipher({ ...config, format: config.githubTokens.format });
-    const { revocations } = createSessions(sessionOptions(config), database, null, logger);
-    const auth = createAuth(authParts(config, database, cipher, revocations, logger));
+    const sessions = createSessions(sessionOptions(config), database, null, logger);
+    const client = createGitHubClient(config.github);
+    const rules = readAdmissionRules(config.signIn);
+    const auth = createAuth(authParts(config, { database, cipher, client, rules, sessions, logger }));
     return await migrate(database, auth.options, options);
   } finally {
     await database.close();
@@ -181,18 +214,24 @@ function sessionOptions(config: GatewayConfig): SessionOptions {
   };
 }
 
-function authParts(
-  config: GatewayConfig,
-  database: Database,
-  cipher: TokenCipher,
-  revocations: Revocations,
-  logger: Logger,
-): AuthParts {
+interface AuthNeeds {
+  readonly database: Database;
+  readonly cipher: TokenCipher;
+  readonly client: GitHubClient;
+  readonly rules: AdmissionRules;
+  readonly sessions: Sessions;
+  readonly logger: Logger;
+}
+
+function authParts(config: GatewayConfig, needs: AuthNeeds): AuthParts {
+  const { database, cipher, client, rules, sessions, logger } = needs;
+  const { revocations } = sessions;
   const recordSignIn = signInRecorder({
     database,
     cipher,
     admins: config.admins,
-    logins: config.signIn.logins,
+    rules,
+    readMemberships: client.readMemberships,
     onUserChanged: revocations.userChanged,
   });
   return {
@@ -203,8 +242,9 @@ function authParts(
     database,
     cipher,
     github: config.github,
-    githubClient: createGitHubClient(config.github),
+    githubClient: client,
     recordSignIn,
+    scopes: needsMemberships(rules) ? [...DEFAULT_SCOPES, MEMBERSHIP_SCOPE] : DEFAULT_SCOPES,
     changes: revocations,
     log: (level, message) => logger[level]({ part: 'better-auth' }, message),
   };
@@ -257,12 +297,20 @@ interface RouteParts {
   readonly traffic: Traffic;
   readonly logger: Logger;
   readonly readToken: ReadGitHubToken;
+  readonly checkAccount: CheckAccount;
+  /** Null where everyone may enter. */
+  readonly admission: Admission | null;
+  readonly endAuthorization: EndAuthorization;
+  readonly deleteToken: (userId: string) => Promise<void>;
 }
 
 /** What the main port answers: sign-in and sessions, our own pages, and, for every other path, the routes. */
 function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: RouteParts): void {
-  const { auth, database, sessions, upstreams, readOrigin, readToken } = parts;
+  const { auth, database, sessions, upstreams, readOrigin, readToken, admission } = parts;
   const { authCookies } = sessions;
+  const admitted = (lookUp: LookUpSession) => admission?.wrap(lookUp) ?? lookUp;
+  const lookUp = admitted(sessions.lookUp);
+  const toSignIn = (scopes: readonly string[], back: string) => signInUrl(publicUrl, scopes, back);
   const { publicUrl } = config;
   const askAuth = (request: Request) => callAuth(auth.handler, request);
   const trustedOrigins = new Set([publicUrl, ...config.trustedOrigins]);
@@ -273,22 +321,38 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
       callAuthInTransaction: (request) => callAuth(auth.handler, request, database.inTransaction),
       authCookies,
       staleCookies,
-      lookUpInStore: sessions.lookUpInStore,
+      lookUpInStore: admitted(sessions.lookUpInStore),
+      onSignedOutEverywhere: async (userId) => {
+        if (config.githubTokens.onSignOutEverywhere === 'delete') await parts.deleteToken(userId);
+      },
       resign: sessions.resign,
       publicUrl,
       githubUrl: config.github.url,
       trustedOrigins,
     });
+    registerUserScopes(scope, {
+      lookUp,
+      checkToken: parts.checkAccount,
+      publicUrl,
+      trustedOrigins,
+      signInUrl: toSignIn,
+    });
   });
-  registerUserScopes(app, sessions.lookUp);
+  app.register(async (scope) =>
+    registerGitHubWebhook(scope, { secret: config.webhookSecret, endAuthorization: parts.endAuthorization }),
+  );
   registerSignInPage(app, { publicUrl, trustedOrigins, hasGitHub: config.github.client !== null });
   registerReservedPaths(app);
-  const { lookUp, watch, extend } = sessions;
-  const streams = createOpenStreams({ lookUp, watch, extend, limits: config.streams });
+  const extend: Sessions['extend'] = (session, cookieHeader) => {
+    admission?.touch(session);
+    return sessions.extend(session, cookieHeader);
+  };
+  const streams = createOpenStreams({ lookUp, watch: sessions.watch, extend, limits: config.streams });
   app.addHook('preClose', async () => streams.endAll());
   registerGuard(app, {
     matchRoute: createRouteTable(config.routes),
-    lookUp: sessions.lookUp,
+    lookUp,
+    publicUrl,
     upstreams,
     renew: sessions.renewal(
       fallbackCookieIssuer({ callAuth: askAuth, authCookies, staleCookies, publicUrl }),
@@ -301,7 +365,9 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     traffic: parts.traffic,
     limit: limitRoutes(app, parts.traffic),
     logger: parts.logger,
-    signInUrl: (scopes, back) => signInUrl(publicUrl, scopes, back),
+    signInUrl: toSignIn,
+    githubOrigin: new URL(config.github.apiUrl).origin,
+    isTokenRefused: refusedTokenFinder(parts.checkAccount),
   });
 }
 

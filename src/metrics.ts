@@ -16,6 +16,8 @@ export interface RouteReading {
 export interface MetricSources {
   /** Names of the states in which the gateway works with less than it was given. */
   readonly states: readonly string[];
+  /** What came of refreshes of GitHub tokens. */
+  readonly tokenRefreshes: () => Iterable<readonly [result: string, count: number]>;
   /** How many answers about sessions this process has in memory. */
   readonly localSessions: () => number;
   /** Which tier answered who is asking, and what. */
@@ -64,6 +66,16 @@ export function createMetrics(sources: MetricSources): Metrics {
     },
   });
   registerTraffic(registry, sources);
+  new Counter({
+    name: 'gateway_token_refreshes_total',
+    help: 'Refreshes of GitHub tokens, by what came of them.',
+    labelNames: ['result'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [result, count] of sources.tokenRefreshes()) this.inc({ result }, count);
+    },
+  });
   return {
     state: (state, isOn) => degraded.set({ state }, isOn ? 1 : 0),
     text: () => registry.metrics(),

@@ -61,6 +61,7 @@ async function metricLabels(): Promise<Record<string, string[]>> {
   route.answered('GET', 200, 1);
   const metrics = createMetrics({
     states: ['x'],
+    tokenRefreshes: () => [['x', 1]],
     localSessions: () => 0,
     lookups: () => [{ tier: 'local', result: 'found', count: 1 }],
     traffic: { inFlight: 0, routes: () => [route] },

@@ -29,6 +29,8 @@ export interface AuthParts {
   readonly github: GitHubOptions;
   readonly githubClient: GitHubClient;
   readonly recordSignIn: RecordSignIn;
+  /** GitHub scopes asked for at every sign-in. */
+  readonly scopes: readonly string[];
   readonly changes: ChangeHooks;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => void;
 }
@@ -90,10 +92,15 @@ function authOptions(parts: AuthParts) {
   } satisfies BetterAuthOptions;
 }
 
-function providers({ github, githubClient, recordSignIn }: AuthParts) {
+function providers({ github, githubClient, recordSignIn, scopes }: AuthParts) {
   if (github.client === null) return [];
   return [
-    githubProvider({ github: { ...github, client: github.client }, client: githubClient, recordSignIn }),
+    githubProvider({
+      github: { ...github, client: github.client },
+      client: githubClient,
+      recordSignIn,
+      scopes,
+    }),
   ];
 }
 

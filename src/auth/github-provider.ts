@@ -4,13 +4,15 @@ import { GatewayError } from '../errors.ts';
 import type { GitHubClient, GitHubOptions, Grant } from './github.ts';
 import type { RecordSignIn } from './people.ts';
 
-/** Asked for at every sign-in; more can be asked for on request. */
+/** More can be asked for on request. */
 export const DEFAULT_SCOPES = ['read:user', 'user:email', 'public_repo'];
 
 export interface GitHubProviderOptions {
   readonly github: GitHubOptions & { readonly client: NonNullable<GitHubOptions['client']> };
   readonly client: GitHubClient;
   readonly recordSignIn: RecordSignIn;
+  /** Asked for at every sign-in. */
+  readonly scopes: readonly string[];
 }
 
 /** Carries the outcome of the code exchange between Better Auth's two calls. */
@@ -19,7 +21,7 @@ interface ExchangeResult {
   failure?: unknown;
 }
 
-export function githubProvider({ github, client, recordSignIn }: GitHubProviderOptions) {
+export function githubProvider({ github, client, recordSignIn, scopes }: GitHubProviderOptions) {
   return genericOAuth({
     config: [
       {
@@ -29,7 +31,7 @@ export function githubProvider({ github, client, recordSignIn }: GitHubProviderO
         clientSecret: github.client.secret,
         authorizationUrl: `${github.url}/login/oauth/authorize`,
         pkce: true,
-        scopes: DEFAULT_SCOPES,
+        scopes: [...scopes],
         // Better Auth reports anything thrown here as invalid_code, an outage of GitHub included. What is thrown
         // from getUserInfo passes, so the failure travels there.
         getToken: async ({ code, codeVerifier, redirectURI }) => {

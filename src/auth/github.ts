@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import type { TokenKind } from '../database/tables.ts';
 import { GatewayError } from '../errors.ts';
+import { ask, discard, readJson, readPages } from './github-http.ts';
 
 /** Tokens as granted by GitHub's token endpoint. Times are epoch milliseconds. */
 export interface Grant {
@@ -13,14 +14,11 @@ export interface Grant {
   readonly scopes: readonly string[] | null;
 }
 
-export interface GitHubPerson {
+/** Whose a token is, and what it tells of itself. */
+export interface TokenOwner {
   /** Numeric id in decimal: the one thing about a person that never changes. */
   readonly id: string;
   readonly login: string;
-  readonly name: string;
-  readonly avatarUrl: string | null;
-  /** Primary and verified, lower case. */
-  readonly email: string;
   readonly tokenKind: TokenKind;
   /** Null when the token does not list them. In GitHub's order. */
   readonly scopes: readonly string[] | null;
@@ -30,6 +28,13 @@ export interface GitHubPerson {
   readonly tokenExpiresAt: number | null;
 }
 
+export interface GitHubPerson extends TokenOwner {
+  readonly name: string;
+  readonly avatarUrl: string | null;
+  /** Primary and verified, lower case. */
+  readonly email: string;
+}
+
 export interface GitHubClient {
   /** @throws {GatewayError} bad-request when GitHub refuses the code, github-unavailable */
   exchangeCode(code: { code: string; codeVerifier: string | undefined; redirectUri: string }): Promise<Grant>;
@@ -37,6 +42,20 @@ export interface GitHubClient {
   refresh(refreshToken: string): Promise<Grant>;
   /** @throws {GatewayError} github-token-invalid, email-unverified, github-access-denied, github-unavailable */
   readPerson(token: string): Promise<GitHubPerson>;
+  /** @throws {GatewayError} github-token-invalid, github-access-denied, github-unavailable */
+  readOwner(token: string): Promise<TokenOwner>;
+  /**
+   * Organizations (`acme`) and teams (`acme/core`) the person belongs to, in lower case; of what the token may not see, none.
+   *
+   * @throws {GatewayError} github-token-invalid, github-unavailable
+   */
+  readMemberships(token: string, of: { organizations: boolean; teams: boolean }): Promise<string[]>;
+  /**
+   * Ends a token that GitHub gave to this gateway.
+   *
+   * @throws {GatewayError} github-unavailable, github-access-denied
+   */
+  deleteToken(token: string): Promise<void>;
 }
 
 export interface GitHubOptions {
@@ -45,15 +64,13 @@ export interface GitHubOptions {
   readonly client: { readonly id: string; readonly secret: string } | null;
 }
 
-const TIMEOUT_MS = 5000;
-const USER_AGENT = 'better-hub-gateway';
-
 export function createGitHubClient({ url, apiUrl, client }: GitHubOptions): GitHubClient {
   // GitHub answers what it refuses with 200 and an error in the body.
   const askForToken = async (parameters: Record<string, string>) => {
     const credentials = { client_id: client?.id ?? '', client_secret: client?.secret ?? '' };
     const body = new URLSearchParams({ ...credentials, ...parameters });
-    return readJson(await ask(`${url}/login/oauth/access_token`, { method: 'POST', body }), grantSchema);
+    const answer = ask(`${url}/login/oauth/access_token`, { method: 'POST', body });
+    return readJson(await answer.catch(notOfThePerson), grantSchema);
   };
   return {
     async exchangeCode({ code, codeVerifier, redirectUri }) {
@@ -85,7 +102,39 @@ export function createGitHubClient({ url, apiUrl, client }: GitHubOptions): GitH
       const email = emails.ok ? primaryEmail(await readJson(emails, emailsSchema)) : null;
       await discard(emails);
       if (email === null) throw new GatewayError('email-unverified');
-      return personOf(person, email, token, user.headers);
+      return personOf(person, email, ownerOf(person, token, user.headers));
+    },
+    async readOwner(token) {
+      const answer = await ask(`${apiUrl}/user`, { headers: { authorization: `Bearer ${token}` } });
+      return ownerOf(await readJson(answer, userSchema), token, answer.headers);
+    },
+    async readMemberships(token, { organizations, teams }) {
+      const list = <T>(path: string, item: z.ZodType<T>) =>
+        readPages(`${apiUrl}/user/${path}?per_page=100`, token, item);
+      const [ofOrganizations, ofTeams] = await Promise.all([
+        organizations ? list('orgs', organizationSchema) : null,
+        teams ? list('teams', teamSchema) : null,
+      ]);
+      const names = [
+        ...(ofOrganizations ?? []).map(({ login }) => login),
+        ...(ofTeams ?? []).map(({ slug, organization }) => `${organization.login}/${slug}`),
+      ];
+      return names.map((name) => name.toLowerCase());
+    },
+    async deleteToken(token) {
+      const { id = '', secret = '' } = client ?? {};
+      const authorization = `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`;
+      const answer = await ask(
+        `${apiUrl}/applications/${encodeURIComponent(id)}/token`,
+        {
+          method: 'DELETE',
+          headers: { authorization, 'content-type': 'application/json' },
+          body: JSON.stringify({ access_token: token }),
+        },
+        // There is no such token, or no longer.
+        [404, 422],
+      ).catch(notOfThePerson);
+      await discard(answer);
     },
   };
 }
@@ -106,6 +155,9 @@ const userSchema = z.object({
   avatar_url: z.string().nullish(),
 });
 
+const organizationSchema = z.object({ login: z.string().min(1) });
+const teamSchema = z.object({ slug: z.string().min(1), organization: organizationSchema });
+
 const emailsSchema = z.array(z.object({ email: z.string(), primary: z.boolean(), verified: z.boolean() }));
 
 function grantOf(answer: z.output<typeof grantedSchema>): Grant {
@@ -119,27 +171,34 @@ function grantOf(answer: z.output<typeof grantedSchema>): Grant {
   };
 }
 
-function personOf(
-  person: z.output<typeof userSchema>,
-  email: string,
-  token: string,
-  headers: Headers,
-): GitHubPerson {
-  const kind = tokenKind(token);
-  const scopes = headers.get('x-oauth-scopes');
-  const listsScopes = kind === 'oauth' || kind === 'classic';
+function personOf(person: z.output<typeof userSchema>, email: string, owner: TokenOwner): GitHubPerson {
   return {
-    id: String(person.id),
-    login: person.login,
+    ...owner,
     // Postgres cannot hold a NUL: it must not lock anybody out.
     name: person.name?.replaceAll('\0', '') || person.login,
     avatarUrl: person.avatar_url ?? null,
     email,
+  };
+}
+
+function ownerOf({ id, login }: z.output<typeof userSchema>, token: string, headers: Headers): TokenOwner {
+  const kind = tokenKind(token);
+  const scopes = headers.get('x-oauth-scopes');
+  const listsScopes = kind === 'oauth' || kind === 'classic';
+  return {
+    id: String(id),
+    login,
     tokenKind: kind,
     scopes: listsScopes && scopes !== null ? listOf(scopes) : null,
     app: headers.get('x-oauth-client-id'),
     tokenExpiresAt: expirationOf(headers.get('github-authentication-token-expiration')),
   };
+}
+
+/** Where the gateway shows its own credentials, a refusal says nothing of the person. */
+function notOfThePerson(error: unknown): never {
+  if (!(error instanceof GatewayError) || error.code === 'github-unavailable') throw error;
+  throw new GatewayError('github-unavailable', { cause: error.cause });
 }
 
 /** Prefixes as documented by GitHub; tokens from before 2021 have none. */
@@ -161,65 +220,4 @@ function primaryEmail(emails: z.output<typeof emailsSchema>): string | null {
 
 function listOf(scopes: string): string[] {
   return scopes.split(/[\s,]+/).filter((scope) => scope !== '');
-}
-
-async function ask(url: string, init: RequestInit, accepted: readonly number[] = []): Promise<Response> {
-  const headers = { accept: 'application/json', 'user-agent': USER_AGENT, ...init.headers };
-  // A redirect would carry the token to an address nobody configured.
-  const request = { ...init, headers, redirect: 'manual' as const, signal: AbortSignal.timeout(TIMEOUT_MS) };
-  const answer = await fetch(url, request).catch((error: unknown) => {
-    throw new GatewayError('github-unavailable', { cause: error });
-  });
-  if (answer.ok) return answer;
-  const refusal = refusalOf(answer);
-  if (refusal.code !== 'github-unavailable' && accepted.includes(answer.status)) return answer;
-  await discard(answer);
-  throw refusal;
-}
-
-function refusalOf(answer: Response): GatewayError {
-  const cause = new Error(`GitHub answered ${answer.status}`);
-  if (answer.status === 401)
-    return new GatewayError('github-token-invalid', { detail: 'Invalid GitHub token', cause });
-  const limited = rateLimitSeconds(answer);
-  if (limited !== null)
-    return new GatewayError('github-unavailable', {
-      status: 503,
-      detail: 'GitHub limits the number of requests at the moment. Try again later.',
-      retryAfterSeconds: limited,
-      cause,
-    });
-  if (answer.status === 403 || answer.status === 404)
-    return new GatewayError('github-access-denied', { cause });
-  return new GatewayError('github-unavailable', { cause });
-}
-
-const LONGEST_WAIT_SECONDS = 3600;
-
-/** Seconds until GitHub's primary or secondary limit ends; null when the answer is no limit. */
-function rateLimitSeconds({ status, headers }: Response): number | null {
-  const after = headers.get('retry-after');
-  const spent = headers.get('x-ratelimit-remaining') === '0';
-  if (status !== 429 && !(status === 403 && (after !== null || spent))) return null;
-  const reset = Number(headers.get('x-ratelimit-reset') ?? Number.NaN) - Date.now() / 1000;
-  const seconds = after !== null && /^\d+$/.test(after) ? Number(after) : Number.isNaN(reset) ? 60 : reset;
-  return Math.min(LONGEST_WAIT_SECONDS, Math.max(1, seconds));
-}
-
-async function readJson<T>(answer: Response, schema: z.ZodType<T>): Promise<T> {
-  try {
-    return schema.parse(await answer.json());
-  } catch (error) {
-    throw new GatewayError('github-unavailable', {
-      detail: 'GitHub sent an answer that cannot be read. Try again later.',
-      cause: new Error('GitHub sent an unexpected body', {
-        cause: error instanceof z.ZodError ? undefined : error,
-      }),
-    });
-  }
-}
-
-/** An unread body would hold its connection. */
-async function discard(answer: Response): Promise<void> {
-  if (!answer.bodyUsed) await answer.body?.cancel().catch(() => {});
 }

@@ -4,10 +4,21 @@ import { generateRandomString } from 'better-auth/crypto';
 import type { Kysely } from 'kysely';
 import { type Database, millisOf } from '../database/database.ts';
 import { isStoreFailure } from '../database/failures.ts';
+import { writeCheck } from '../database/github-checks.ts';
 import type { Tables, UserTable } from '../database/tables.ts';
 import { GatewayError } from '../errors.ts';
+import {
+  type AdmissionRules,
+  admitsEveryone,
+  askedFor,
+  isNamed,
+  membershipRefusal,
+  needsMemberships,
+  standingOf,
+} from '../policy/admission.ts';
 import { type Ban, banFields, isBanned } from '../policy/session.ts';
-import type { GitHubPerson, Grant } from './github.ts';
+import type { GitHubClient, GitHubPerson, Grant } from './github.ts';
+import { membershipColumns, type Profile, scopesOf, writeProfile } from './github-profile.ts';
 import { oneAtATime } from './one-at-a-time.ts';
 import type { TokenCipher } from './token-cipher.ts';
 
@@ -19,8 +30,9 @@ export interface PeopleOptions {
   readonly cipher: TokenCipher;
   /** GitHub logins that get the role admin. */
   readonly admins: readonly string[];
-  /** GitHub logins that may sign in; everyone when empty. */
-  readonly logins: readonly string[];
+  /** Who may sign in. */
+  readonly rules: AdmissionRules;
+  readonly readMemberships: GitHubClient['readMemberships'];
   /** Told after the account of a person has changed. */
   readonly onUserChanged: (userId: string) => Promise<void>;
 }
@@ -33,24 +45,25 @@ export interface PeopleOptions {
  */
 export function signInRecorder(options: PeopleOptions): RecordSignIn {
   const { database, cipher, onUserChanged } = options;
-  const admins = lowerCase(options.admins);
-  const logins = lowerCase(options.logins);
+  const admins = new Set(options.admins.map((login) => login.toLowerCase()));
   const inTurn = oneAtATime();
   return async (person, grant) => {
     const login = person.login.toLowerCase();
-    if (logins.size > 0 && !logins.has(login)) throw new GatewayError('membership-missing');
-    const isNamed = admins.has(login) || logins.has(login);
+    const memberships = await admit(person, grant, options);
+    const mustBeTheSame = admins.has(login) || isNamed(options.rules, login);
     const account = await accountColumns(database, cipher, person, grant);
     const record = async (transaction: Kysely<Tables>) => {
       // Parallel first sign-ins of one person must not make two; other gateways sign in, too.
       await database.lockInTransaction(transaction, `github:${person.id}`);
       const known = await findByGitHubId(transaction, person.id);
       if (known) refuseBanned(known);
-      if (isNamed && (await wasSomebodyElse(transaction, person)))
+      if (mustBeTheSame && (await wasSomebodyElse(transaction, person)))
         throw new GatewayError('membership-missing', LOGIN_CHANGED_HANDS);
       const user = known ?? (await createUser(database, transaction, person));
       await writeAccount(transaction, user.id, person.id, account);
-      await writeProfile(database, transaction, user.id, person, grant);
+      await writeProfile(database, transaction, user.id, profileOf(person, grant));
+      if (memberships !== null)
+        await writeCheck(database, transaction, user.id, { refusedToken: null, ...memberships });
       if (admins.has(login)) await makeAdmin(transaction, user);
       return user.id;
     };
@@ -58,6 +71,28 @@ export function signInRecorder(options: PeopleOptions): RecordSignIn {
     await onUserChanged(userId);
     return userId;
   };
+}
+
+/**
+ * What the person belongs to, of what the lists ask for; null when that does not matter.
+ *
+ * @throws {GatewayError} membership-missing; what readMemberships throws
+ */
+async function admit(person: GitHubPerson, grant: Grant, { rules, readMemberships }: PeopleOptions) {
+  if (admitsEveryone(rules) || isNamed(rules, person.login)) return null;
+  const of = { organizations: rules.organizations.length > 0, teams: rules.teams.length > 0 };
+  const found = needsMemberships(rules) ? await readMemberships(grant.accessToken, of) : [];
+  const memberships = { of: found, asked: askedFor(rules), at: Date.now() };
+  if (standingOf(rules, { login: person.login, memberships }) === 'admitted')
+    return membershipColumns(found, rules);
+  const { code, ...refusal } = membershipRefusal(rules, scopesOf(person, grant));
+  throw new GatewayError(code, refusal);
+}
+
+function profileOf(person: GitHubPerson, grant: Grant): Profile {
+  const { id: githubId, login, tokenKind } = person;
+  const tokenExpiresAt = person.tokenExpiresAt ?? grant.expiresAt;
+  return { githubId, login, tokenKind, tokenExpiresAt, scopesKnown: scopesOf(person, grant) !== null };
 }
 
 const LOGIN_CHANGED_HANDS = {
@@ -135,12 +170,6 @@ async function accountColumns(database: Database, cipher: TokenCipher, person: G
   };
 }
 
-/** What the token itself reports beats what the grant listed. */
-function scopesOf(person: GitHubPerson, grant: Grant): readonly string[] | null {
-  if (person.tokenKind === 'fine-grained' || person.tokenKind === 'app') return null;
-  return person.scopes ?? grant.scopes;
-}
-
 async function writeAccount(
   transaction: Kysely<Tables>,
   userId: string,
@@ -158,35 +187,6 @@ async function writeAccount(
   await transaction
     .insertInto('account')
     .values({ ...keys, ...columns, createdAt: columns.updatedAt })
-    .execute();
-}
-
-async function writeProfile(
-  database: Database,
-  transaction: Kysely<Tables>,
-  userId: string,
-  person: GitHubPerson,
-  grant: Grant,
-): Promise<void> {
-  const ends = person.tokenExpiresAt ?? grant.expiresAt;
-  const profile = {
-    githubId: person.id,
-    login: person.login,
-    tokenKind: person.tokenKind,
-    tokenExpiresAt: ends === null ? null : database.date(ends),
-    scopesKnown: scopesOf(person, grant) === null ? 0 : 1,
-    updatedAt: database.date(Date.now()),
-  };
-  // An application may have moved the account to another user; the profile follows the account.
-  await transaction
-    .deleteFrom('gateway_github_profile')
-    .where('githubId', '=', person.id)
-    .where('userId', '!=', userId)
-    .execute();
-  await transaction
-    .insertInto('gateway_github_profile')
-    .values({ userId, ...profile })
-    .onConflict((conflict) => conflict.column('userId').doUpdateSet(profile))
     .execute();
 }
 
@@ -216,10 +216,6 @@ async function inTransaction<T>(
     if (error instanceof GatewayError || !isStoreFailure(error)) throw error;
     throw new GatewayError('session-store-unavailable', { cause: error });
   }
-}
-
-function lowerCase(logins: readonly string[]): ReadonlySet<string> {
-  return new Set(logins.map((login) => login.toLowerCase()));
 }
 
 /** As Better Auth makes its ids. */

@@ -8,6 +8,7 @@ import { GatewayError } from '../errors.ts';
 import type { GitHubAccount } from '../policy/session.ts';
 import type { GitHubClient, Grant } from './github.ts';
 import { oneAtATime } from './one-at-a-time.ts';
+import { restAfterOutage } from './rest.ts';
 import type { TokenCipher } from './token-cipher.ts';
 
 /** A token in the clear, and when it ends, in epoch milliseconds; null when it does not. */
@@ -22,20 +23,39 @@ export type RefreshToken = (account: GitHubAccount) => Promise<CurrentToken>;
 export interface TokenRefreshOptions {
   readonly database: Database;
   readonly cipher: TokenCipher;
-  readonly client: Pick<GitHubClient, 'refresh'>;
+  readonly client: Pick<GitHubClient, 'refresh' | 'readOwner'>;
   /** Told after the account of a person has changed. */
   readonly onUserChanged: (userId: string) => Promise<void>;
+  readonly onRefresh?: (result: RefreshResult) => void;
 }
 
-/** A token is replaced so long before it ends. */
-export const REFRESH_AHEAD_MS = 5 * 60_000;
+/**
+ * `refreshed`: GitHub gave a new token. `taken`: somebody else had put one there. `refused`: the person must sign in
+ * again. `failed`: GitHub or the store did not answer.
+ */
+export const REFRESH_RESULTS = ['refreshed', 'taken', 'refused', 'failed'] as const;
+export type RefreshResult = (typeof REFRESH_RESULTS)[number];
+
+/** Nothing can take the token's place, but it is good for as long as it lives. */
+export class TokenKept extends GatewayError {
+  constructor(cause?: unknown) {
+    super('reauth-required', { cause });
+  }
+}
+
+/** From so long before its end a token is replaced, beside the requests that use it. */
+export const REFRESH_AHEAD_MS = 15 * 60_000;
+/** With less than this left, requests wait for the new one. */
+export const LAST_MOMENT_MS = 5 * 60_000;
 /** Longer than GitHub may take to answer another gateway. */
 const LONGEST_WAIT_MS = 8000;
 const LOOK_AGAIN_MS = 50;
 /** Each holds a connection to the database while GitHub is asked. */
 const MOST_AT_ONCE = 4;
 /** After GitHub has failed it is left alone for so long. */
-const REST_MS = 5000;
+const REST_MS = 2000;
+/** Whoever was faster at GitHub needs a moment to write. */
+const SECOND_LOOK_MS = 500;
 const WRITE_TRIES = 6;
 const WRITE_AGAIN_MS = 500;
 
@@ -48,6 +68,8 @@ export function tokenRefresher(options: TokenRefreshOptions): RefreshToken {
   const flights = new Map<string, Promise<CurrentToken>>();
   // By the encrypted token that was to be replaced: whoever signs in again has another.
   const failed = new LRUCache<string, { error: GatewayError; until: number }>({ max: 10_000 });
+  const orRest = restAfterOutage();
+  const { onRefresh = () => {} } = options;
   let turn = 0;
   return (account) => {
     const key = account.encryptedToken ?? '';
@@ -55,11 +77,16 @@ export function tokenRefresher(options: TokenRefreshOptions): RefreshToken {
     if (failure && failure.until > Date.now()) return Promise.reject(failure.error);
     const running = flights.get(account.id);
     if (running) return running;
-    const flight = inTurn(String(turn++ % MOST_AT_ONCE), () => refresh(account, options))
+    const flight = inTurn(String(turn++ % MOST_AT_ONCE), () => orRest(() => refresh(account, options)))
+      .then(({ result, token, expiresAt }) => {
+        onRefresh(result);
+        return { token, expiresAt };
+      })
       .catch((cause: unknown) => {
         const error =
           cause instanceof GatewayError ? cause : new GatewayError('session-store-unavailable', { cause });
         const isFinal = error.code === 'reauth-required';
+        onRefresh(isFinal ? 'refused' : 'failed');
         failed.set(key, { error, until: isFinal ? Number.POSITIVE_INFINITY : Date.now() + REST_MS });
         throw error;
       })
@@ -69,11 +96,15 @@ export function tokenRefresher(options: TokenRefreshOptions): RefreshToken {
   };
 }
 
-async function refresh({ id }: GitHubAccount, options: TokenRefreshOptions): Promise<CurrentToken> {
+interface Refreshed extends CurrentToken {
+  readonly result: 'refreshed' | 'taken';
+}
+
+async function refresh(asked: GitHubAccount, options: TokenRefreshOptions): Promise<Refreshed> {
   const { database } = options;
   const deadline = performance.now() + LONGEST_WAIT_MS;
   for (;;) {
-    const current = await database.withLock(`github-token:${id}`, () => refreshLocked(id, options));
+    const current = await database.withLock(`github-token:${asked.id}`, () => refreshLocked(asked, options));
     if (current !== null) return current;
     // Another gateway is at it.
     if (performance.now() > deadline) throw new GatewayError('github-unavailable', { status: 503 });
@@ -81,24 +112,29 @@ async function refresh({ id }: GitHubAccount, options: TokenRefreshOptions): Pro
   }
 }
 
-async function refreshLocked(githubId: string, options: TokenRefreshOptions): Promise<CurrentToken> {
+async function refreshLocked(
+  { id: githubId, encryptedToken }: GitHubAccount,
+  options: TokenRefreshOptions,
+): Promise<Refreshed> {
   const { database, cipher, client, onUserChanged } = options;
   const account = await readAccount(database, githubId);
-  const won = await currentOf(account, cipher);
-  if (won) return won;
-  if (account?.refreshToken == null) throw new GatewayError('reauth-required');
-  const grant = await client.refresh(await decrypt(cipher, account.refreshToken)).catch(async (error) => {
+  const won = await currentOf(account, encryptedToken, cipher);
+  if (won) return { ...won, result: 'taken' };
+  if (account?.refreshToken == null) throw new TokenKept();
+  const refreshToken = await decrypt(cipher, account.refreshToken);
+  try {
+    const grant = await client.refresh(refreshToken);
+    await writeUntilDone(() => writeGrant(options, account, refreshToken, grant));
+    await onUserChanged(account.userId);
+    return { token: grant.accessToken, expiresAt: grant.expiresAt, result: 'refreshed' };
+  } catch (error) {
     if (!(error instanceof GatewayError) || error.code !== 'reauth-required') throw error;
     // Somebody who does not know of the lock may have been first.
-    const other = await currentOf(await readAccount(database, githubId), cipher);
-    if (other) return other;
-    await forgetRefreshToken(database, account);
-    throw error;
-  });
-  if (!('accessToken' in grant)) return grant;
-  await writeUntilDone(() => writeGrant(database, cipher, account, grant));
-  await onUserChanged(account.userId);
-  return { token: grant.accessToken, expiresAt: grant.expiresAt };
+    await sleep(SECOND_LOOK_MS);
+    const other = await currentOf(await readAccount(database, githubId), account.accessToken, cipher);
+    if (other) return { ...other, result: 'taken' };
+    throw (await forgetTokens(options, account)) ? error : new TokenKept(error.cause);
+  }
 }
 
 type Account = Pick<
@@ -116,11 +152,16 @@ function readAccount(database: Database, githubId: string): Promise<Account | un
     .executeTakeFirst();
 }
 
-/** What is stored, if it will last. */
-async function currentOf(account: Account | undefined, cipher: TokenCipher): Promise<CurrentToken | null> {
+/** What is stored, if it will last, or has taken the place of what was known. */
+async function currentOf(
+  account: Account | undefined,
+  known: string | null,
+  cipher: TokenCipher,
+): Promise<CurrentToken | null> {
   if (account?.accessToken == null) return null;
   const expiresAt = millisOf(account.accessTokenExpiresAt);
-  if (expiresAt !== null && expiresAt - Date.now() <= REFRESH_AHEAD_MS) return null;
+  const left = (expiresAt ?? Number.POSITIVE_INFINITY) - Date.now();
+  if (left <= (account.accessToken === known ? REFRESH_AHEAD_MS : 0)) return null;
   return { token: await decrypt(cipher, account.accessToken), expiresAt };
 }
 
@@ -131,45 +172,78 @@ function decrypt(cipher: TokenCipher, stored: string): Promise<string> {
   });
 }
 
-/** GitHub will not take it again: nobody need ask. */
-async function forgetRefreshToken(database: Database, { id, refreshToken }: Account): Promise<void> {
+/**
+ * GitHub will not take the refresh token again: nobody need ask. It has mostly ended the access token with it, whatever
+ * was said about its end.
+ *
+ * @returns whether that is gone, too
+ */
+async function forgetTokens(
+  { database, client, cipher, onUserChanged }: TokenRefreshOptions,
+  account: Account,
+): Promise<boolean> {
+  const isDead = await cipher.decrypt(account.accessToken ?? '').then(
+    (token) => client.readOwner(token).then(() => false, isInvalidToken),
+    () => true,
+  );
   await database.kysely
     .updateTable('account')
-    .set({ refreshToken: null, refreshTokenExpiresAt: null })
-    .where('id', '=', id)
-    .where('refreshToken', '=', refreshToken)
+    .set({ refreshToken: null, refreshTokenExpiresAt: null, ...(isDead && { accessToken: null }) })
+    .where('id', '=', account.id)
+    .where('refreshToken', '=', account.refreshToken)
     .execute();
+  await onUserChanged(account.userId);
+  return isDead;
+}
+
+function isInvalidToken(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'github-token-invalid';
 }
 
 async function writeGrant(
-  database: Database,
-  cipher: TokenCipher,
+  { database, cipher }: TokenRefreshOptions,
   account: Account,
+  usedRefreshToken: string,
   grant: Grant,
 ): Promise<void> {
   const date = (millis: number | null) => (millis === null ? null : database.date(millis));
-  const accessToken = await cipher.encrypt(grant.accessToken);
-  const refreshToken = grant.refreshToken === null ? null : await cipher.encrypt(grant.refreshToken);
-  await database.kysely.transaction().execute(async (transaction) => {
+  const columns = {
+    accessToken: await cipher.encrypt(grant.accessToken),
+    refreshToken: grant.refreshToken === null ? null : await cipher.encrypt(grant.refreshToken),
+    accessTokenExpiresAt: date(grant.expiresAt),
+    refreshTokenExpiresAt: date(grant.refreshExpiresAt),
+    updatedAt: database.date(Date.now()),
+  };
+  for (let stored: Account | undefined = account; stored; ) {
+    if (await replaceTokens(database, stored, columns)) return;
+    // Whoever has signed in meanwhile has brought tokens of their own. The same ones in other words are ours to replace:
+    // rotate-keys writes them anew.
+    stored = await readAccount(database, account.accountId);
+    const token = await cipher.decrypt(stored?.refreshToken ?? '').catch(() => null);
+    if (token !== usedRefreshToken) return;
+  }
+}
+
+/** @returns false when other tokens are stored by now */
+function replaceTokens(
+  database: Database,
+  { id, accountId, refreshToken }: Account,
+  columns: Partial<AccountTable>,
+): Promise<boolean> {
+  return database.kysely.transaction().execute(async (transaction) => {
     const updated = await transaction
       .updateTable('account')
-      .set({
-        accessToken,
-        refreshToken,
-        accessTokenExpiresAt: date(grant.expiresAt),
-        refreshTokenExpiresAt: date(grant.refreshExpiresAt),
-        updatedAt: database.date(Date.now()),
-      })
-      .where('id', '=', account.id)
-      // Whoever has signed in meanwhile has brought a token of their own.
-      .where('accessToken', '=', account.accessToken)
+      .set(columns)
+      .where('id', '=', id)
+      .where('refreshToken', '=', refreshToken)
       .executeTakeFirst();
-    if (updated.numUpdatedRows === 0n) return;
+    if (updated.numUpdatedRows === 0n) return false;
     await transaction
       .updateTable('gateway_github_profile')
-      .set({ tokenExpiresAt: date(grant.expiresAt) })
-      .where('githubId', '=', account.accountId)
+      .set({ tokenExpiresAt: columns.accessTokenExpiresAt ?? null })
+      .where('githubId', '=', accountId)
       .execute();
+    return true;
   });
 }
 

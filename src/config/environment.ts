@@ -19,6 +19,8 @@ export interface Environment {
     readonly client: { readonly id: string; readonly secret: string } | null;
   };
   readonly tokenKeys: readonly TokenKey[];
+  /** GitHub signs its webhooks with it; null when none are taken. */
+  readonly webhookSecret: string | null;
   readonly host: string;
   readonly port: number;
   readonly adminHost: string;
@@ -43,6 +45,7 @@ export const VARIABLES = {
   GITHUB_URL: { secret: false },
   GITHUB_API_URL: { secret: false },
   GITHUB_TOKEN_KEYS: { secret: true },
+  GITHUB_WEBHOOK_SECRET: { secret: true },
   HOST: { secret: false },
   PORT: { secret: false },
   ADMIN_HOST: { secret: false },
@@ -71,6 +74,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv, faults: Fault[]): Enviro
     publicUrl: readPublicUrl(read, host, port),
     github: readGitHub(read),
     tokenKeys: readTokenKeys(read),
+    webhookSecret: readWebhookSecret(read),
     host,
     port,
     adminHost: read.text('ADMIN_HOST') ?? '127.0.0.1',
@@ -210,6 +214,16 @@ function readGitHubUrl(read: Reader, name: 'GITHUB_URL' | 'GITHUB_API_URL', byDe
     read.fault(name, 'must be https: client secrets and tokens would travel in the clear');
   if (url.username || url.password || url.search || url.hash) read.fault(name, 'must be a plain address');
   return value;
+}
+
+function readWebhookSecret(read: Reader): string | null {
+  const secret = read.text('GITHUB_WEBHOOK_SECRET');
+  if (secret !== null && secret.length < 16)
+    read.fault(
+      'GITHUB_WEBHOOK_SECRET',
+      `is too short, ${secret.length} of at least 16 characters: ${MAKE_ONE}`,
+    );
+  return secret;
 }
 
 function readTokenKeys(read: Reader): TokenKey[] {

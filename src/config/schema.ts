@@ -11,8 +11,9 @@ const NAME = /^[a-z][a-z0-9-]*$/;
 
 const loginSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,38}$/, 'is not a GitHub login');
 
-const notYet = (what: string) =>
-  z.array(z.string()).max(0, `${what} are not supported yet: leave the list empty`);
+const teamSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,38}\/[A-Za-z0-9_-]{1,100}$/, 'must read organization/team-slug');
 
 const addressRangeSchema = z
   .string()
@@ -47,15 +48,20 @@ export const fileSchema = z
       .describe('GitHub logins that get the role admin when they sign in.'),
     signIn: z
       .strictObject({
-        logins: z
+        logins: z.array(loginSchema).default([]).describe('GitHub logins that may sign in.'),
+        organizations: z
           .array(loginSchema)
           .default([])
-          .describe('GitHub logins that may sign in; everyone when empty.'),
-        organizations: notYet('organizations').default([]),
-        teams: notYet('teams').default([]),
+          .describe('GitHub organizations whose members may sign in.'),
+        teams: z
+          .array(teamSchema)
+          .default([])
+          .describe('GitHub teams whose members may sign in, as organization/slug.'),
+        recheck: duration('15m').describe('How often GitHub is asked again about people who are signed in.'),
+        staleIfError: duration('1h').describe('How long its last answer counts while GitHub is away.'),
       })
       .prefault({})
-      .describe('Who may sign in.'),
+      .describe('Who may sign in: whoever is on one of the lists; everyone when all are empty.'),
     streams: z
       .strictObject({
         perPerson: z
@@ -90,6 +96,12 @@ export const fileSchema = z
           .default('aes-256-gcm')
           .describe(
             'How tokens are written; both are read. better-auth: for a database shared with an application.',
+          ),
+        onSignOutEverywhere: z
+          .enum(['keep', 'delete'])
+          .default('keep')
+          .describe(
+            'What becomes of a person’s GitHub token when all their sessions are ended. delete: at GitHub, too.',
           ),
       })
       .prefault({}),

@@ -131,24 +131,27 @@ function joiningPool(pool: pg.Pool, transactions: Transactions): PostgresPool {
   };
 }
 
+/** Longer than any work under a lock takes; the transaction of the lock is idle meanwhile. */
+const LONGEST_LOCK = '30s';
+
+/** Of a transaction and not of a session: a connection pooler in between would give the session to others. */
 async function withLock<T>(pool: pg.Pool, name: string, work: () => Promise<T>): Promise<T | null> {
   const client = await pool.connect();
   let isBroken = true;
   try {
-    const locked = await client.query('select pg_try_advisory_lock(hashtextextended($1, 0)) as "isOurs"', [
-      name,
-    ]);
-    if (!locked.rows[0].isOurs) {
-      isBroken = false;
-      return null;
-    }
-    const result = await Promise.allSettled([work()]);
-    isBroken = await client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [name]).then(
+    await client.query('begin');
+    await client.query(`set local idle_in_transaction_session_timeout = '${LONGEST_LOCK}'`);
+    const locked = await client.query(
+      'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as "isOurs"',
+      [name],
+    );
+    const [result] = locked.rows[0].isOurs ? await Promise.allSettled([work()]) : [null];
+    isBroken = await client.query('commit').then(
       () => false,
       () => true,
     );
-    if (result[0].status === 'rejected') throw result[0].reason;
-    return result[0].value;
+    if (result?.status === 'rejected') throw result.reason;
+    return result === null ? null : (result?.value ?? null);
   } finally {
     // With its connection a lock ends, too.
     client.release(isBroken);

@@ -12,7 +12,12 @@ import { triggerStatements } from './triggers.ts';
 const AUTH_TABLES = ['user', 'session', 'account', 'verification'] as const;
 
 /** Tables the gateway reads; /readyz asks for them. */
-export const TABLES = [...AUTH_TABLES, 'gateway_github_profile', 'gateway_ended_session'] as const;
+export const TABLES = [
+  ...AUTH_TABLES,
+  'gateway_github_profile',
+  'gateway_ended_session',
+  'gateway_github_check',
+] as const;
 
 /** Any number will do, as long as every gateway takes the same. */
 const MIGRATION_LOCK = 7_226_481_395;

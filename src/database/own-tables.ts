@@ -22,5 +22,13 @@ export function ownTables({ kysely: { schema }, kind }: Database): Readonly<Reco
       .addColumn('userId', 'text', (column) => column.notNull().references('user.id').onDelete('cascade'))
       .addColumn('until', date, (column) => column.notNull())
       .compile(),
+    gateway_github_check: schema
+      .createTable('gateway_github_check')
+      .addColumn('userId', 'text', (column) => column.primaryKey().references('user.id').onDelete('cascade'))
+      .addColumn('refusedToken', 'text')
+      .addColumn('memberships', 'text')
+      .addColumn('membershipsAsked', 'text')
+      .addColumn('checkedAt', date, (column) => column.notNull())
+      .compile(),
   };
 }

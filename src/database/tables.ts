@@ -56,6 +56,17 @@ export interface GitHubProfileTable {
   updatedAt: StoredDate;
 }
 
+/** What GitHub said when it was last asked about a person. */
+export interface GitHubCheckTable {
+  userId: string;
+  /** Names the stored token that GitHub takes no longer; see github-checks.ts. */
+  refusedToken: string | null;
+  /** Of those asked about, separated by spaces; null before it was asked. */
+  memberships: string | null;
+  membershipsAsked: string | null;
+  checkedAt: StoredDate;
+}
+
 export type TokenKind = 'oauth' | 'app' | 'classic' | 'fine-grained';
 
 /** Sessions that a ban ended, so that their cookie is answered "banned" and not "unknown". */
@@ -71,4 +82,5 @@ export interface Tables {
   account: AccountTable;
   gateway_github_profile: GitHubProfileTable;
   gateway_ended_session: EndedSessionTable;
+  gateway_github_check: GitHubCheckTable;
 }

@@ -13,7 +13,7 @@ const NAMES = [
   'gateway_account_changed',
   'gateway_truncated',
 ];
-const COUNT = 6;
+const COUNT = 7;
 
 /** Are all triggers there, and none switched off? A database one may not alter is migrated without them. */
 export const TRIGGERS_COMPLETE = `
@@ -79,6 +79,8 @@ function statements(schema: string): string[] {
     ...trigger('gateway_user', 'user', changes('email', 'name', 'role', 'banned', 'banReason', 'banExpires')),
     ...trigger('gateway_account', 'account', `insert or ${changes(...ACCOUNT_COLUMNS)}`),
     ...trigger('gateway_account', 'gateway_github_profile', `insert or ${changes('login', 'scopesKnown')}`),
+    // Not when it was merely asked again.
+    ...trigger('gateway_account', 'gateway_github_check', `insert or ${changes(...CHECK_COLUMNS)}`),
     ...truncateTrigger('session'),
     ...truncateTrigger('user'),
   ];
@@ -93,6 +95,8 @@ const ACCOUNT_COLUMNS = [
   'scope',
   'updatedAt',
 ];
+
+const CHECK_COLUMNS = ['refusedToken', 'memberships', 'membershipsAsked'];
 
 function changes(...columns: string[]): string {
   return `update of ${columns.map((column) => `"${column}"`).join(', ')} or delete`;

@@ -6,6 +6,7 @@ import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isSafeMethod } from '../policy/cross-site.ts';
 import type { Connection } from './connections.ts';
+import { saysGitHubRefused, type TokenWatch } from './github-status.ts';
 import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
 import type { Mount } from './location.ts';
@@ -59,6 +60,8 @@ export interface ForwardOptions {
   readonly finalEvent?: boolean;
   /** The connection behind a WebSocket handshake. */
   readonly upgrade?: Upgrade | null;
+  /** Of a person whose GitHub token goes along. */
+  readonly token?: TokenWatch | null;
 }
 
 /**
@@ -93,6 +96,9 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   #abort: (reason?: Error) => void = () => {};
   #release: (() => void) | null = null;
   #events: EventBoundary | null = null;
+  /** An answer that waits for what GitHub says of the token. */
+  #held: { isComplete: boolean } | null = null;
+  #isOver = false;
   idleMs = 0;
   lastSeen = 0;
 
@@ -181,6 +187,9 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     this.#target?.answered();
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
     if (rawHeaders.length > 2 * MOST_HEADERS) throw new errors.HeadersOverflowError();
+    const { token } = this.#options;
+    if (token && this.#held === null && saysGitHubRefused(status, rawHeaders, this.#target?.origin, token))
+      return this.#hold(status, rawHeaders, resume, token);
     const headers = this.#headersOf(rawHeaders);
     this.#watch(rawHeaders);
     if (this.#body !== null) closeAfterEarlyAnswer(request, response);
@@ -195,6 +204,26 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     const { response } = this.#options;
     // Not by flushHeaders(), which writes it as UTF-8: bytes beyond ASCII would double.
     if (!this.#isHeadSent && !response.writableEnded && !response.destroyed) response.write(NOTHING);
+  }
+
+  /** An answer that fails is passed on once it is known whether the token is to blame; others do not wait. */
+  #hold(status: number, rawHeaders: Buffer[], resume: () => void, token: TokenWatch): boolean {
+    const held = { isComplete: false };
+    this.#held = held;
+    const waiting = token.refusal();
+    if (status < 400) return this.onHeaders(status, rawHeaders, resume);
+    const end = (error: Error) => (held.isComplete ? this.onError(error) : this.#abort(error));
+    const pass = () => {
+      this.onHeaders(status, rawHeaders, resume);
+      if (held.isComplete) this.onComplete();
+      else resume();
+    };
+    void waiting
+      .then((refusal) => {
+        if (!this.#isOver) refusal ? end(refusal) : pass();
+      })
+      .catch(end);
+    return false;
   }
 
   #headersOf(rawHeaders: Buffer[]): string[] {
@@ -285,6 +314,10 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   onComplete(): void {
     if (this.#connection !== null) this.#target?.connections.giveBack(this.#connection);
     this.#connection = null;
+    if (this.#held !== null && !this.#options.response.headersSent) {
+      this.#held.isComplete = true;
+      return;
+    }
     this.#leave();
     this.#endBody();
     this.#options.response.end();
@@ -294,6 +327,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   onError(error: Error): void {
     const { response } = this.#options;
     if (this.#isSentAgain(error)) return;
+    this.#isOver = true;
     this.#leave();
     response.off('close', this.#onClientClose);
     if (response.headersSent && isBodiless(response.statusCode, error)) {

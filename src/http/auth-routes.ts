@@ -25,6 +25,8 @@ export interface AuthRouteParts {
   readonly lookUpInStore: LookUpSession;
   /** The Set-Cookie line for a session whose cookie an older secret has signed. */
   readonly resign: (session: Session, cookieHeader: string | undefined) => string | null;
+  /** Told after every session of a person was ended. Never throws. */
+  readonly onSignedOutEverywhere: (userId: string) => Promise<void>;
   readonly publicUrl: string;
   /** Where people are sent to authorize. */
   readonly githubUrl: string;
@@ -98,7 +100,7 @@ function admit(request: FastifyRequest, endpoint: Endpoint, { trustedOrigins }: 
     throw new GatewayError('cross-site-request');
 }
 
-/** @throws {GatewayError} session-store-unavailable, user-banned */
+/** @throws {GatewayError} session-store-unavailable, user-banned; the code of a restriction */
 async function checkSession(
   request: FastifyRequest,
   use: SessionUse,
@@ -112,10 +114,12 @@ async function checkSession(
     request.record.userId = lookup.session.userId;
     request.record.impersonatedBy = lookup.session.impersonatedBy;
   }
+  if (use === 'ending') return lookup.outcome === 'found' ? lookup.session : null;
   const ban = lookup.outcome === 'found' ? lookup.session.ban : (lookup.ban ?? null);
-  if (use === 'ending' || !isBanned(ban, Date.now()))
-    return lookup.outcome === 'found' ? lookup.session : null;
-  throw new GatewayError('user-banned', { fields: banFields(ban) });
+  if (isBanned(ban, Date.now())) throw new GatewayError('user-banned', { fields: banFields(ban) });
+  const restriction = lookup.outcome === 'found' ? lookup.restriction : undefined;
+  if (restriction) throw new GatewayError(restriction.code, restriction);
+  return lookup.outcome === 'found' ? lookup.session : null;
 }
 
 /**
@@ -171,7 +175,24 @@ async function answer(
   // Signing in looks after itself: it waits for GitHub in between.
   const changesSessions = endpoint.session !== 'open' && !isSafeMethod(request.method);
   const call = changesSessions ? callAuthInTransaction : callAuth;
-  return sendResponse(request, reply, await call(authRequest(request, parts)), parts);
+  const response = await call(authRequest(request, parts));
+  const person = response.ok ? signedOutEverywhere(request) : null;
+  if (person !== null) await parts.onSignedOutEverywhere(person);
+  return sendResponse(request, reply, response, parts);
+}
+
+/** Whose sessions this has ended, all of them; null when it is another request. */
+function signedOutEverywhere(request: FastifyRequest): string | null {
+  switch (request.record.target.path) {
+    case `${AUTH_PATH}/revoke-sessions`:
+      return request.record.userId;
+    case `${AUTH_PATH}/admin/revoke-user-sessions`: {
+      const { userId } = jsonObject(request.body);
+      return typeof userId === 'string' ? userId : null;
+    }
+    default:
+      return null;
+  }
 }
 
 async function sendResponse(

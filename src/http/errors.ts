@@ -4,7 +4,8 @@ import type { Logger } from 'pino';
 import { type ErrorCode, GatewayError, problemOf } from '../errors.ts';
 import { AUTH_PATH } from '../policy/own-paths.ts';
 import { innermost } from './logging.ts';
-import { signInLocation } from './sign-in-page.ts';
+import { refusalPage, signInLocation } from './sign-in-page.ts';
+import { wantsPage } from './wants-page.ts';
 
 type ErrorLogger = Pick<Logger, 'error'>;
 
@@ -53,6 +54,10 @@ export function handleErrors(app: FastifyInstance, answering: Answering): void {
       note(request, known, logger);
       return reply.header('cache-control', 'no-store').redirect(signInLocation(request.record.target), 302);
     }
+    if (known.code === 'membership-missing' && wantsPage(request)) {
+      note(request, known, logger);
+      return refusalPage(reply, known);
+    }
     if (isCallback(request) && wantsPage(request)) {
       note(request, known, logger);
       return reply.header('cache-control', 'no-store').redirect(`/_gateway/sign-in?error=${known.code}`, 302);
@@ -63,29 +68,6 @@ export function handleErrors(app: FastifyInstance, answering: Answering): void {
     // Every known method has a route for every path: what comes here has an unknown one.
     throw new GatewayError(request.method === 'TRACE' ? 'method-not-allowed' : 'route-not-found');
   });
-}
-
-/**
- * A page is wanted where a browser navigates; older browsers, without Sec-Fetch headers, are known by what they
- * accept. Scripts and fetch() get the problem document: a redirect would hide the 401 from them.
- */
-export function wantsPage(request: FastifyRequest): boolean {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return false;
-  const mode = request.headers['sec-fetch-mode'];
-  if (mode !== undefined) return mode === 'navigate';
-  return prefersHtml(request.headers.accept ?? '');
-}
-
-/** The first of the types that weigh most (RFC 9110 section 12.5.1). */
-function prefersHtml(accept: string): boolean {
-  const types = accept.split(',').map((part) => {
-    const [type = '', ...parameters] = part.split(';').map((each) => each.trim().toLowerCase());
-    const weight = parameters.find((each) => each.startsWith('q='))?.slice(2);
-    return { type, weight: weight === undefined ? 1 : Number(weight) || 0 };
-  });
-  const most = Math.max(...types.map(({ weight }) => weight));
-  const first = types.find(({ weight }) => weight === most && weight > 0)?.type;
-  return first === 'text/html' || first === 'application/xhtml+xml';
 }
 
 function isCallback(request: FastifyRequest): boolean {

@@ -3,6 +3,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import { type ForwardOptions, forward } from '../forwarding/forward.ts';
+import type { TokenWatch } from '../forwarding/github-status.ts';
 import { hasBody } from '../forwarding/request-body.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { OnStream } from '../forwarding/streams.ts';
@@ -16,14 +17,15 @@ import type { MatchRoute, RouteMatch } from '../policy/route-table.ts';
 import type { PassCookies, RenewSession, Session } from '../policy/session.ts';
 import type { Target } from '../policy/target.ts';
 import { allowReading, answerPreflight } from './cross-origin.ts';
-import { ask, denial, type JudgeParts, judge, reportRefusal } from './judge.ts';
+import { ask, denial, type JudgeParts, judge, NEEDS_SIGN_IN, reportRefusal } from './judge.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { passedHeaders } from './passed-headers.ts';
 import type { LimitRequest } from './rate-limits.ts';
 import { ambiguousPath, ROUTED } from './request-checks.ts';
+import { type TokenWatchParts, tokenRefusal, watchToken } from './token-watch.ts';
 import { upgradeOf } from './upgrades.ts';
 
-export interface GuardParts extends JudgeParts {
+export interface GuardParts extends JudgeParts, TokenWatchParts {
   readonly matchRoute: MatchRoute;
   readonly renew: RenewSession;
   readonly upstreams: ReadonlyMap<string, Upstream>;
@@ -87,7 +89,8 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const rawHeaders = passed instanceof Promise ? await passed : passed;
   const shown = { rawHeaders, identity, origin };
   // The answer is the upstream's; Fastify takes over again only to say what went wrong.
-  await send(request, reply, { ...shown, route, upstream, answer, ownCookies, upgrade, onStream });
+  const token = watchToken(request, session, route, upstream, parts);
+  await send(request, reply, { ...shown, route, upstream, answer, ownCookies, upgrade, onStream, token });
   request.record.isWebSocket = upgrade !== null && !reply.raw.headersSent && !reply.raw.destroyed;
   return reply.hijack();
 }
@@ -152,13 +155,11 @@ function identityFor(
 ): string[] | Promise<string[]> {
   const identity = parts.identify(session, upstream);
   if (!(identity instanceof Promise)) return identity;
-  const { target } = request.record;
   return identity.catch((error: unknown) => {
-    if (!(error instanceof GatewayError) || error.code !== 'reauth-required') throw error;
+    if (!(error instanceof GatewayError) || !NEEDS_SIGN_IN.has(error.code)) throw error;
     // Where nobody need be signed in, a missing token keeps nobody out.
     if (route.access.kind === 'optional') return parts.identify(session, upstream, { token: false });
-    const reauthUrl = parts.signInUrl([], target.path + target.query);
-    const refusal = new GatewayError('reauth-required', { fields: { reauthUrl }, cause: error.cause });
+    const refusal = tokenRefusal(error, session, request, parts);
     if (!route.reportOnly) throw denial(request, route, refusal, parts.traffic);
     reportRefusal(request, refusal, parts.logger);
     return parts.identify(session, upstream, { token: false });
@@ -175,6 +176,7 @@ interface Dispatch {
   readonly ownCookies: readonly string[];
   readonly upgrade: Upgrade | null;
   readonly onStream: OnStream;
+  readonly token: TokenWatch | null;
 }
 
 function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch): Promise<void> {
@@ -204,6 +206,7 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     finalEvent: route.finalEvent,
     onStream: dispatch.onStream,
     upgrade: dispatch.upgrade,
+    token: dispatch.token,
     headers,
     requestId: request.id,
     ownCookies,

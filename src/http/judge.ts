@@ -5,18 +5,25 @@ import { GatewayError } from '../errors.ts';
 import { hasOwnCookie } from '../policy/cookies.ts';
 import { trustsOrigin } from '../policy/cors.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
-import { type Decision, decide, liveSession } from '../policy/decide.ts';
+import { type Decision, type DenyCode, decide, liveSession } from '../policy/decide.ts';
+import { safeReturnUrl } from '../policy/return-url.ts';
 import type { Route } from '../policy/route.ts';
 import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
 import { isPreflight } from './cross-origin.ts';
 import type { RequestRecord } from './request-record.ts';
 import type { Traffic } from './traffic.ts';
+import { wantsPage } from './wants-page.ts';
 
-export interface JudgeParts {
-  readonly lookUp: LookUpSession;
+/** What a refusal says about the way out of it. */
+export interface RefusalParts {
+  readonly publicUrl: string;
   readonly trustedOrigins: ReadonlySet<string>;
   /** Where a person grants scopes, and signs in again; `callbackURL` brings them back. */
   readonly signInUrl: (scopes: readonly string[], back: string) => string;
+}
+
+export interface JudgeParts extends RefusalParts {
+  readonly lookUp: LookUpSession;
   readonly traffic: Traffic;
   readonly logger: Pick<Logger, 'info'>;
 }
@@ -100,18 +107,44 @@ export function reportRefusal(
   );
 }
 
-function refusalOf(
-  { code, fields }: Decision & { allow: false },
-  { record }: FastifyRequest,
+export function refusalOf(
+  { code, fields, detail }: Decision & { allow: false },
+  request: FastifyRequest,
   lookup: Lookup | null,
-  { signInUrl }: JudgeParts,
+  parts: RefusalParts,
 ): GatewayError {
-  const back = record.target.path + record.target.query;
-  const missing = fields.missingScopes as readonly string[] | undefined;
-  const granted = (fields.grantedScopes as readonly string[] | undefined) ?? [];
-  const links = missing ? { grantUrl: signInUrl([...granted, ...missing], back) } : {};
+  const links = linksOf(code, fields, lookup, (scopes) =>
+    parts.signInUrl(scopes, whereToReturn(request, parts)),
+  );
   const cause = lookup?.outcome === 'failed' ? lookup.cause : undefined;
-  return new GatewayError(code, { fields: { ...fields, ...links }, cause });
+  const status = code === 'github-unavailable' ? 503 : undefined;
+  return new GatewayError(code, { status, detail, fields: { ...fields, ...links }, cause });
+}
+
+/** Where a person gets what was missing: scopes beside those they have granted, or a token at all. */
+function linksOf(
+  code: DenyCode,
+  fields: Record<string, unknown>,
+  lookup: Lookup | null,
+  link: (scopes: readonly string[]) => string,
+): Record<string, string> {
+  const missing = fields.missingScopes as readonly string[] | undefined;
+  const granted = (lookup?.outcome === 'found' && lookup.session.github?.scopes) || [];
+  if (missing) return { grantUrl: link([...granted, ...missing]) };
+  return NEEDS_SIGN_IN.has(code) || code === 'membership-missing' ? { reauthUrl: link(granted) } : {};
+}
+
+/** Refusals that a new sign-in at GitHub puts right. */
+export const NEEDS_SIGN_IN: ReadonlySet<string> = new Set(['reauth-required', 'github-access-denied']);
+
+/**
+ * The page the person is on: what they navigated to, or the one whose script asked. Scripts elsewhere come back to what
+ * they asked for, if that can be asked for again.
+ */
+export function whereToReturn(request: FastifyRequest, { publicUrl, trustedOrigins }: RefusalParts): string {
+  const { target } = request.record;
+  const page = wantsPage(request) ? null : safeReturnUrl(request.headers.referer, publicUrl, trustedOrigins);
+  return page ?? (isSafeMethod(request.method) ? target.path + target.query : '/');
 }
 
 function isRefusedAsCrossSite(

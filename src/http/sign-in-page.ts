@@ -1,7 +1,7 @@
 // The plain page where people sign in: /_gateway/sign-in?callbackURL=/where/they/were&error=code.
 import { createHash } from 'node:crypto';
-import type { FastifyInstance } from 'fastify';
-import { ERRORS } from '../errors.ts';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { ERRORS, type GatewayError } from '../errors.ts';
 import { AUTH_PATH, SIGN_IN_PAGE } from '../policy/own-paths.ts';
 import { safeReturnUrl } from '../policy/return-url.ts';
 import type { Target } from '../policy/target.ts';
@@ -22,17 +22,36 @@ export function registerSignInPage(app: FastifyInstance, options: SignInPageOpti
   app.get<{ Querystring: { callbackURL?: unknown; error?: unknown } }>(SIGN_IN_PAGE, (request, reply) => {
     const { callbackURL, error } = request.query;
     const back = safeReturnUrl(callbackURL, options.publicUrl, options.trustedOrigins) ?? '/';
-    reply
-      .headers({
-        'cache-control': 'no-store',
-        'content-security-policy': CONTENT_POLICY,
-        'referrer-policy': 'same-origin',
-        'x-content-type-options': 'nosniff',
-        'x-frame-options': 'DENY',
-      })
-      .type('text/html; charset=utf-8')
-      .send(page(options.hasGitHub ? back : null, failureText(error)));
+    sendPage(reply, page(options.hasGitHub ? back : null, failureText(error)));
   });
+}
+
+/** For a person who may not be here, in place of the problem document. */
+export function refusalPage(reply: FastifyReply, error: GatewayError): FastifyReply {
+  const title = ERRORS[error.code].title;
+  reply.code(error.status).header('x-gateway-intercepted-response', 'true');
+  return sendPage(
+    reply,
+    documentOf(
+      title,
+      `<h1>${escapeHtml(title)}</h1>
+<p class="failure" role="alert">${escapeHtml(error.detail)}</p>
+<p><a class="button" href="${SIGN_IN_PAGE}">Sign in again</a></p>`,
+    ),
+  );
+}
+
+function sendPage(reply: FastifyReply, html: string): FastifyReply {
+  return reply
+    .headers({
+      'cache-control': 'no-store',
+      'content-security-policy': CONTENT_POLICY,
+      'referrer-policy': 'same-origin',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+    })
+    .type('text/html; charset=utf-8')
+    .send(html);
 }
 
 /** What Better Auth calls the failures that people meet. */
@@ -75,19 +94,26 @@ const CONTENT_POLICY = [
 
 /** @param back where the person goes on to; null when there is no way for people to sign in */
 function page(back: string | null, failure: string | null): string {
+  return documentOf(
+    'Sign in',
+    `<h1>Sign in</h1>
+${failure === null ? '' : `<p class="failure" role="alert">${escapeHtml(failure)}</p>`}
+${back === null ? NO_GITHUB : signInButton(back)}`,
+  );
+}
+
+function documentOf(title: string, main: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sign in</title>
+<title>${title}</title>
 <style>${STYLE}</style>
 </head>
 <body>
 <main>
-<h1>Sign in</h1>
-${failure === null ? '' : `<p class="failure" role="alert">${escapeHtml(failure)}</p>`}
-${back === null ? NO_GITHUB : signInButton(back)}
+${main}
 </main>
 </body>
 </html>

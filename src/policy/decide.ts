@@ -1,7 +1,7 @@
 // May this pass? Data in, a closed answer out; another file turns it into HTTP. Pure.
 import type { Access } from './route.ts';
 import { missingScopes } from './scopes.ts';
-import { type Ban, banFields, isBanned, type Lookup, type Session } from './session.ts';
+import { type Ban, banFields, isBanned, type Lookup, type Restriction, type Session } from './session.ts';
 
 /** Codes decide() may refuse with; each is a row of errors.ts. */
 export type DenyCode =
@@ -9,6 +9,8 @@ export type DenyCode =
   | 'session-invalid'
   | 'session-expired'
   | 'session-store-unavailable'
+  | 'github-unavailable'
+  | Restriction['code']
   | 'user-banned'
   | 'cross-site-request'
   | 'impersonation-read-only'
@@ -18,7 +20,13 @@ export type DenyCode =
 
 export type Decision =
   | { readonly allow: true; readonly session: Session | null }
-  | { readonly allow: false; readonly code: DenyCode; readonly fields: Record<string, unknown> };
+  | {
+      readonly allow: false;
+      readonly code: DenyCode;
+      readonly fields: Record<string, unknown>;
+      /** Instead of what the code stands for in general. */
+      readonly detail?: string;
+    };
 
 export interface Question {
   readonly access: Access;
@@ -35,11 +43,14 @@ export interface Question {
 export function decide(question: Question): Decision {
   const { access, lookup, now } = question;
   if (access.kind === 'public') return question.crossSite ? deny('cross-site-request') : pass(null);
-  if (lookup?.outcome === 'failed') return deny('session-store-unavailable');
+  if (lookup?.outcome === 'failed') return deny(lookup.code ?? 'session-store-unavailable');
   const ban = banOf(lookup, now);
   const live = liveSession(lookup, now);
-  if (live) return question.crossSite ? deny('cross-site-request') : decideFor(live, question);
+  const restriction = live && lookup?.outcome === 'found' ? lookup.restriction : undefined;
+  if (live && !restriction)
+    return question.crossSite ? deny('cross-site-request') : decideFor(live, question);
   if (access.kind === 'optional') return question.crossSite ? deny('cross-site-request') : pass(null);
+  if (restriction) return { allow: false, ...restriction };
   if (ban) return deny('user-banned', banFields(ban));
   if (lookup?.outcome === 'none' && lookup.reason !== 'user-banned') return deny(lookup.reason);
   return deny('session-expired');

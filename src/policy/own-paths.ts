@@ -3,6 +3,7 @@
 export const AUTH_PATH = '/api/auth';
 export const USER_SCOPES_PATH = '/api/user-scopes';
 export const SIGN_IN_PAGE = '/_gateway/sign-in';
+export const WEBHOOK_PATH = '/_gateway/github/webhook';
 
 /** Ours, whether something stands there yet or not. */
 export const RESERVED_PATHS = ['/_gateway', '/_gateway/*', '/.well-known/jwks.json'];

@@ -33,13 +33,38 @@ export interface GitHubAccount {
   readonly tokenExpiresAt: number | null;
   /** Null when the token does not tell (fine-grained tokens). */
   readonly scopes: readonly string[] | null;
+  /** GitHub has said that it takes the stored token no longer. */
+  readonly tokenRefused?: boolean;
+  /** Absent until GitHub was asked. */
+  readonly memberships?: Memberships | null;
+}
+
+/** What GitHub said that a person belongs to: organizations (`acme`) and teams (`acme/core`), in lower case. */
+export interface Memberships {
+  /** Of those that were asked about. */
+  readonly of: readonly string[];
+  readonly asked: readonly string[];
+  /** When it was asked, in epoch milliseconds. */
+  readonly at: number;
+}
+
+/** Why a person who is signed in may not be here. */
+export interface Restriction {
+  readonly code: 'membership-missing' | 'github-access-denied' | 'reauth-required';
+  readonly detail?: string;
+  readonly fields: Record<string, unknown>;
 }
 
 /** Asking "who is this?" has three outcomes. `failed` must never be treated as `none`. */
 export type Lookup =
-  | { readonly outcome: 'found'; readonly session: Session; readonly tier: Tier }
+  | {
+      readonly outcome: 'found';
+      readonly session: Session;
+      readonly tier: Tier;
+      readonly restriction?: Restriction;
+    }
   | { readonly outcome: 'none'; readonly reason: NoSessionReason; readonly ban?: Ban }
-  | { readonly outcome: 'failed'; readonly cause: unknown };
+  | { readonly outcome: 'failed'; readonly cause: unknown; readonly code?: 'github-unavailable' };
 
 export type Tier = 'local' | 'shared' | 'store' | 'cookie';
 

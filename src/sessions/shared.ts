@@ -29,7 +29,7 @@ export interface SharedEntry {
 }
 
 /** Changes with the shape of an entry: what an older or newer gateway wrote is a miss. */
-const SHAPE = 2;
+const SHAPE = 3;
 /** How long an entry counts as fresh. */
 const FRESH_MS = 60_000;
 /** How far the clocks of gateways may differ before one does not count what another wrote as fresh. */

@@ -1,6 +1,7 @@
 // The truth about a session: one query to the store.
 import { sql } from 'kysely';
 import { type Database, millisOf } from '../database/database.ts';
+import { isRefused, namesOf } from '../database/github-checks.ts';
 import type { StoredBoolean, StoredDate } from '../database/tables.ts';
 import { type Ban, type GitHubAccount, isBanned, type Session } from '../policy/session.ts';
 import { tokenHash } from './token-hash.ts';
@@ -34,6 +35,10 @@ interface Row {
   scope: string | null;
   login: string | null;
   scopesKnown: number | null;
+  refusedToken: string | null;
+  memberships: string | null;
+  membershipsAsked: string | null;
+  checkedAt: StoredDate | null;
 }
 
 /** Session, user, GitHub account and profile, or the ban that ended the session, in one query. */
@@ -51,7 +56,8 @@ function query(token: string) {
       i."role" as "impersonatorRole", i."banned" as "impersonatorBanned", i."banExpires" as "impersonatorBanExpires",
       u."id" as "userId", u."email", u."name", u."role", u."banned", u."banReason", u."banExpires",
       a."accountId" as "githubId", a."accessToken", a."accessTokenExpiresAt", a."scope",
-      p."login", p."scopesKnown"
+      p."login", p."scopesKnown",
+      k."refusedToken", k."memberships", k."membershipsAsked", k."checkedAt"
     from (select cast(${token} as text) as "token", cast(${tokenHash(token)} as text) as "tokenHash") as c
     left join "session" as s on s."token" = c."token"
     left join "gateway_ended_session" as e on e."tokenHash" = c."tokenHash"
@@ -59,6 +65,7 @@ function query(token: string) {
     left join "user" as i on i."id" = s."impersonatedBy"
     left join "account" as a on a."userId" = u."id" and a."providerId" = 'github'
     left join "gateway_github_profile" as p on p."userId" = u."id"
+    left join "gateway_github_check" as k on k."userId" = u."id"
     order by a."updatedAt" desc
     limit 1`;
 }
@@ -101,6 +108,15 @@ function accountOf(row: Row, id: string): GitHubAccount {
     encryptedToken: row.accessToken,
     tokenExpiresAt: millisOf(row.accessTokenExpiresAt),
     scopes: row.scopesKnown === 0 ? null : scopesOf(row.scope),
+    ...(isRefused(row.accessToken, row.refusedToken) && { tokenRefused: true }),
+    ...(row.membershipsAsked !== null &&
+      row.checkedAt !== null && {
+        memberships: {
+          of: namesOf(row.memberships),
+          asked: namesOf(row.membershipsAsked),
+          at: millisOf(row.checkedAt),
+        },
+      }),
   };
 }
 

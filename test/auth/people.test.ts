@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { GitHubPerson, Grant } from '../../src/auth/github.ts';
 import { type PeopleOptions, signInRecorder } from '../../src/auth/people.ts';
 import { createTokenCipher, type TokenCipher } from '../../src/auth/token-cipher.ts';
+import { readAdmissionRules } from '../../src/policy/admission.ts';
 import { openSeededStore, type SeededStore } from '../support/seeded-store.ts';
 
 const secrets = [{ version: 0, value: 'a-secret-for-tests-0123456789abcdefghij' }];
@@ -25,7 +26,8 @@ describe.each(['postgres', 'sqlite'] as const)('recording a sign-in, on %s', (st
       database: store.database,
       cipher,
       admins: [],
-      logins: [],
+      rules: readAdmissionRules({ logins: [], organizations: [], teams: [] }),
+      readMemberships: async () => [],
       onUserChanged: async (userId) => void changed.push(userId),
       ...options,
     });
@@ -160,7 +162,12 @@ describe.each(['postgres', 'sqlite'] as const)('recording a sign-in, on %s', (st
 
   test('lets in who is on the list, without regard to case, and nobody else', async () => {
     const listed = newPerson();
-    const record = recorder({ logins: [listed.login.toUpperCase()] });
+    const rules = readAdmissionRules({
+      logins: [listed.login.toUpperCase()],
+      organizations: [],
+      teams: [],
+    });
+    const record = recorder({ rules });
     await record(listed, grant());
     const before = await people();
     await expect(record(newPerson(), grant())).rejects.toMatchObject({ code: 'membership-missing' });

@@ -98,6 +98,13 @@ test('config/env.example names every variable, and no other', () => {
   expect([...named].sort()).toEqual(Object.keys(VARIABLES).sort());
 });
 
+test('a short secret of the webhook is refused', () => {
+  const { faults } = read({ GITHUB_WEBHOOK_SECRET: 'short' });
+  expect(faults).toEqual([
+    { place: 'environment GITHUB_WEBHOOK_SECRET', message: expect.stringContaining('at least 16') },
+  ]);
+});
+
 describe('NAME_FILE', () => {
   const SECRETS = Object.entries(VARIABLES)
     .filter(([, { secret }]) => secret)
@@ -110,6 +117,7 @@ describe('NAME_FILE', () => {
     BETTER_AUTH_SECRETS: `1:${SECRET}`,
     GITHUB_CLIENT_SECRET: 'client-secret',
     GITHUB_TOKEN_KEYS: `a:${KEY}`,
+    GITHUB_WEBHOOK_SECRET: 'a-webhook-secret',
   };
 
   test('goes with each secret', () => {

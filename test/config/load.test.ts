@@ -59,7 +59,7 @@ describe('loads', () => {
       trustedProxies: [],
       trustedOrigins: [],
       admins: [],
-      signIn: { logins: [], organizations: [], teams: [] },
+      signIn: { logins: [], organizations: [], teams: [], recheck: 900_000, staleIfError: 3_600_000 },
       sessions: { staleIfError: 900_000, cookieFallback: 300_000 },
       githubTokens: { format: 'aes-256-gcm' },
       server: { workers: 1 },

@@ -10,6 +10,7 @@ import { openTestStore } from '../support/store.ts';
 const TABLES = [
   'account',
   'gateway_ended_session',
+  'gateway_github_check',
   'gateway_github_profile',
   'session',
   'user',

@@ -20,6 +20,8 @@ export interface TestGateway {
   readonly adminUrl: string;
   readonly app: FastifyInstance;
   readonly config: GatewayConfig;
+  /** What it was started with. */
+  readonly env: Readonly<Record<string, string>>;
   readonly github: StandInGitHub;
   readonly upstream: RecordingUpstream;
   /** What the gateway has stored, past the gateway. */
@@ -163,6 +165,7 @@ async function runGateway(
     adminUrl: `http://127.0.0.1:${adminPort}`,
     app,
     config,
+    env,
     github,
     upstream,
     store,

@@ -1,4 +1,4 @@
-import type { Email, Person } from './person.ts';
+import type { Email, Membership, Person } from './person.ts';
 
 /** The accounts of one stand-in. Logins are unique without regard to case, as on GitHub. */
 export class People {
@@ -44,6 +44,10 @@ export class People {
 
   setEmails(login: string, emails: Email[]): void {
     this.require(login).emails = structuredClone(emails);
+  }
+
+  setMemberships(login: string, memberships: Membership[]): void {
+    this.require(login).memberships = structuredClone(memberships);
   }
 
   reset(): void {

@@ -6,6 +6,13 @@ export interface Email {
   visibility: 'public' | 'private' | null;
 }
 
+/** That somebody belongs to an organization; `pending` until they take the invitation. Teams are named by their slugs. */
+export interface Membership {
+  organization: string;
+  teams?: string[];
+  state?: 'active' | 'pending';
+}
+
 /** Somebody with an account at the stand-in. `id` is GitHub's numeric id: it stays when `login` changes. */
 export interface Person {
   id: number;
@@ -13,6 +20,8 @@ export interface Person {
   name: string | null;
   avatarUrl?: string;
   emails: Email[];
+  /** None unless said. */
+  memberships?: Membership[];
 }
 
 /** The address GitHub shows in `/user`: the primary one, when its owner made it public. */

@@ -5,6 +5,7 @@ import { ApiError, sendApiError } from './api-error.ts';
 import { applicationRoutes } from './applications.ts';
 import { authenticate, identify, mayUse, rateHeaders } from './authentication.ts';
 import { repositoryBodies, userBody } from './bodies.ts';
+import { membershipRoutes } from './memberships.ts';
 
 const emailScopes = ['user', 'user:email'];
 
@@ -40,6 +41,7 @@ export async function apiRoutes(server: FastifyInstance, { state }: { state: Sta
     return { resources: { core }, rate: core };
   });
 
+  await server.register(membershipRoutes, { state });
   await server.register(applicationRoutes, { state });
 }
 

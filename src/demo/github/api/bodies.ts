@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Person, publicEmail } from '../person.ts';
 
 /** The fields GitHub gives of an account wherever it names one. */
@@ -69,6 +70,42 @@ function repositoryBody(
     visibility: repository.private ? 'private' : 'public',
     default_branch: 'main',
   };
+}
+
+/** An organization, wherever GitHub names one. The stand-in has them by their login alone. */
+export function organizationBody(login: string, url: string) {
+  const id = idOf(login);
+  return {
+    login,
+    id,
+    node_id: nodeId('Organization', id),
+    url: `${url}/api/v3/orgs/${login}`,
+    avatar_url: `${url}/avatars/u/${id}`,
+    description: null,
+  };
+}
+
+/** One of `GET /user/teams`. */
+export function teamBody(organization: string, slug: string, url: string) {
+  const id = idOf(`${organization}/${slug}`);
+  return {
+    id,
+    node_id: nodeId('Team', id),
+    name: slug,
+    slug,
+    description: null,
+    privacy: 'closed',
+    permission: 'pull',
+    url: `${url}/api/v3/organizations/${idOf(organization)}/team/${id}`,
+    html_url: `${url}/orgs/${organization}/teams/${slug}`,
+    parent: null,
+    organization: organizationBody(organization, url),
+  };
+}
+
+/** Always the same for a name. */
+function idOf(name: string): number {
+  return createHash('sha256').update(name).digest().readUInt32BE() >>> 1;
 }
 
 function nodeId(type: string, id: number): string {

@@ -1,4 +1,4 @@
-import type { Email, Person } from '../person.ts';
+import type { Email, Membership, Person } from '../person.ts';
 import { normalizeScopes } from '../scopes.ts';
 import { resetState, type State } from '../state.ts';
 import { type BrowserVisit, visitAuthorizePage } from './browser.ts';
@@ -21,8 +21,12 @@ export interface Control {
   revoke(token: string): void;
   /** Lets an access or refresh token be past its end. @throws when there is no such token. */
   expire(token: string): void;
+  /** Ends every token somebody gave the application, as revoking it under "Authorized apps" does. */
+  revokeGrant(login: string): void;
   rename(login: string, newLogin: string): void;
   setEmails(login: string, emails: Email[]): void;
+  /** Replaces what somebody belongs to. */
+  setMemberships(login: string, memberships: Membership[]): void;
   addPerson(person: Person): void;
   /** Plays the browser at the authorize page for `url` and returns the Location it ends at. */
   authorize(visit: BrowserVisit): Promise<string>;
@@ -43,8 +47,10 @@ export function createControl(state: State): Control {
     issueToken: (options) => issuePersonalToken(state, options),
     revoke: (token) => tokens.revoke(token),
     expire: (token) => tokens.expire(token),
+    revokeGrant: (login) => tokens.revokeGrant(people.require(login).id, state.app.clientId),
     rename: (login, newLogin) => people.rename(login, newLogin),
     setEmails: (login, emails) => people.setEmails(login, emails),
+    setMemberships: (login, memberships) => people.setMemberships(login, memberships),
     addPerson: (person) => people.add(person),
     authorize: visitAuthorizePage,
     fail: (kind, options) => failures.add({ ...options, kind }),
