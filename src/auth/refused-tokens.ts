@@ -6,30 +6,46 @@ import type { CheckAccount } from './account-check.ts';
 /** Has GitHub ended this person's token? False, too, when it does not say so in time. Never throws. */
 export type IsTokenRefused = (session: Session) => Promise<boolean>;
 
-/** After an answer about a token, it is not asked about for so long. */
+/** After an answer about a token, it is not asked about for so long; and when there was none. */
 const REST_MS = 10_000;
+const SHORT_REST_MS = 1000;
 /** An upstream's answer is not kept back for longer; what GitHub says later is kept all the same. */
 const PATIENCE_MS = 2000;
 
 export function refusedTokenFinder(check: CheckAccount): IsTokenRefused {
   // By the encrypted token: whoever signs in again has another.
-  const asked = new LRUCache<string, { answer: Promise<boolean>; until: number }>({ max: 10_000 });
+  const asked = new LRUCache<string, Asked>({ max: 10_000 });
   return (session) => {
     const token = session.github?.encryptedToken;
     if (token == null) return Promise.resolve(false);
     const known = asked.get(token);
     if (known && known.until > Date.now()) return known.answer;
-    const answer = within(
-      PATIENCE_MS,
-      check(session).then(
-        (checked) => checked === 'refused',
-        () => false,
-      ),
+    const now: Asked = { until: Number.POSITIVE_INFINITY, answer: NEVER };
+    const rest = (ms: number) => {
+      now.until = Date.now() + ms;
+    };
+    const checked = check(session).then(
+      (said) => {
+        rest(REST_MS);
+        return said === 'refused';
+      },
+      () => {
+        rest(SHORT_REST_MS);
+        return false;
+      },
     );
-    asked.set(token, { answer, until: Date.now() + REST_MS });
-    return answer;
+    now.answer = within(PATIENCE_MS, checked);
+    asked.set(token, now);
+    return now.answer;
   };
 }
+
+interface Asked {
+  answer: Promise<boolean>;
+  until: number;
+}
+
+const NEVER = Promise.resolve(false);
 
 async function within(ms: number, answer: Promise<boolean>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;

@@ -43,7 +43,10 @@ export function registerUserScopes(app: FastifyInstance, parts: UserScopesParts)
     });
     if (!verdict.isAllowed && verdict.isExceeded)
       throw new GatewayError('rate-limited', { retryAfterSeconds: verdict.ttlInSeconds });
-    if ((await parts.checkToken(session)) === 'refused') throw new GatewayError('github-access-denied');
+    if ((await parts.checkToken(session)) === 'refused') {
+      const decision = { allow: false, code: 'github-access-denied', fields: {} } as const;
+      throw refusalOf(decision, request, { outcome: 'found', session, tier: 'store' }, parts);
+    }
     return scopesOf(await personOf(request, parts));
   });
 }

@@ -105,6 +105,11 @@ export class Tokens {
     else token.expiresAt = past;
   }
 
+  /** Its owner edits what a token may do. @throws when there is none. */
+  setScopes(text: string, scopes: readonly string[]): void {
+    this.#require(text).scopes = scopes;
+  }
+
   /** Ends every token a person gave an application. */
   revokeGrant(personId: number, clientId: string): void {
     for (const token of [...this.#grant(personId, clientId)]) this.#drop(token);

@@ -21,6 +21,8 @@ export interface Control {
   revoke(token: string): void;
   /** Lets an access or refresh token be past its end. @throws when there is no such token. */
   expire(token: string): void;
+  /** Edits what a token may do, as its owner can with a classic one. @throws when there is no such token. */
+  setScopes(token: string, scopes: string[]): void;
   /** Ends every token somebody gave the application, as revoking it under "Authorized apps" does. */
   revokeGrant(login: string): void;
   rename(login: string, newLogin: string): void;
@@ -47,6 +49,7 @@ export function createControl(state: State): Control {
     issueToken: (options) => issuePersonalToken(state, options),
     revoke: (token) => tokens.revoke(token),
     expire: (token) => tokens.expire(token),
+    setScopes: (token, scopes) => tokens.setScopes(token, normalizeScopes(scopes)),
     revokeGrant: (login) => tokens.revokeGrant(people.require(login).id, state.app.clientId),
     rename: (login, newLogin) => people.rename(login, newLogin),
     setEmails: (login, emails) => people.setEmails(login, emails),
