@@ -355,18 +355,19 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     if (fault === 'connect' || fault === 'silence') target.failed();
     if (response.destroyed) return false;
     if (fault === 'connect') return this.#turns++ === 0 && this.#turnsToAnother(target);
-    if (fault !== 'closed' || this.#repeats++ > 0) return false;
-    return (!this.#isUnderWay || this.#isRepeatable(connection)) && this.#repeat(target);
+    if (fault !== 'closed' || (this.#isUnderWay && !this.#isRepeatable)) return false;
+    if (this.#isUnderWay && connection.uses === 1) return this.#turns++ === 0 && this.#turnsToAnother(target);
+    return this.#repeats++ === 0 && this.#repeat(target);
   }
 
   /**
    * A connection that was idle may have been closed by the target just as the request went out (RFC 9112 section 9.3.1).
-   * What changes nothing is sent once more then; of anything else nobody knows whether it was received.
+   * What changes nothing is sent once more then, on a new one, or to another target where it was the first on its
+   * connection. Of anything else nobody knows whether it was received.
    */
-  #isRepeatable({ uses }: Connection): boolean {
+  get #isRepeatable(): boolean {
     const { request, upgrade } = this.#options;
-    const isSafe = isSafeMethod(request.method ?? '') && this.#body === null && !upgrade;
-    return isSafe && uses > 1 && !this.#hasAnswerBegun;
+    return !this.#hasAnswerBegun && !upgrade && this.#body === null && isSafeMethod(request.method ?? '');
   }
 
   #turnsToAnother(target: Target): boolean {

@@ -1,7 +1,6 @@
 // How often may somebody ask? The settings of a route's limit, and by what its requests are counted. Pure.
 import * as z from 'zod';
 import { duration } from '../duration.ts';
-import { addressGroup } from './client-address.ts';
 
 export const rateLimitSchema = z.strictObject({
   requests: z.int().min(1).describe('Requests that pass within the time; further ones get 429.'),
@@ -14,9 +13,10 @@ export const rateLimitSchema = z.strictObject({
 
 export type RateLimit = z.output<typeof rateLimitSchema>;
 
-/** The names under which a request is counted; each has the limit for itself. @param userId null for anonymous callers */
-export function countedAs(by: RateLimit['by'], userId: string | null, address: string): string[] {
-  const ofAddress = `address:${addressGroup(address)}`;
-  if (userId === null || by === 'address') return [ofAddress];
-  return by === 'both' ? [`person:${userId}`, ofAddress] : [`person:${userId}`];
+/** What a request is counted by; each has the limit for itself. */
+export type CountedBy = 'person' | 'address';
+
+export function countedBy(by: RateLimit['by'], isSignedIn: boolean): readonly CountedBy[] {
+  if (!isSignedIn) return ['address'];
+  return by === 'both' ? ['person', 'address'] : [by];
 }
