@@ -24,7 +24,7 @@ interface Flags {
 const MOST_CONNECTIONS = 1000;
 const MOST_SECONDS = 600;
 
-/** Ends the process, with a word, when they make no sense. */
+/** @throws CommanderError, with a word, when they make no sense; with exit code 0 after the help that was asked for */
 export function readArguments(args: readonly string[]): Order {
   const flags = command()
     .parse([...args], { from: 'user' })
@@ -40,6 +40,8 @@ export function readArguments(args: readonly string[]): Order {
 
 function command(): Command {
   return new Command('npm run bench --')
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
     .description('What does a request cost? Results go to bench/results/.')
     .option('--quick', 'fewer and shorter rounds: about two minutes, nothing is written', false)
     .option(

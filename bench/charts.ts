@@ -60,8 +60,11 @@ function cpuByScenario(results: Results): TopLevelSpec | null {
     ({ scenario, contender }) =>
       contender.startsWith('gateway') && !TOO_LONG.test(scenario) && scenario !== latency.name,
   );
+  const isAmbiguous = (name: string) => rows.filter(({ scenario }) => scenario === name).length > 1;
   const label = ({ scenario, contender }: Measured) =>
-    contender === gateway.name ? scenario : `${scenario} (${contender.replace(/^gateway,? ?/, '')})`;
+    contender !== gateway.name && isAmbiguous(scenario)
+      ? `${scenario} (${contender.replace(/^gateway,? ?/, '')})`
+      : scenario;
   return bars(
     barsOf(rows, 'cpuMicros', label),
     'CPU per request: the gateway in every scenario',
@@ -118,7 +121,7 @@ function valuesIn({ rounds }: Measured, metric: Metric): number[] {
   return rounds.flatMap((round) => round[metric] ?? []);
 }
 
-const LABELS = { labelLimit: 420, ticks: false, domain: false, labelPadding: 8 };
+const LABELS = { labelLimit: 0, ticks: false, domain: false, labelPadding: 8 };
 
 function frame(title: string) {
   return {
@@ -145,7 +148,7 @@ function bars(
   const y = {
     field: 'label',
     type: 'nominal',
-    sort: { field: 'value', order },
+    sort: null,
     title: null,
     axis: LABELS,
   } as const;
@@ -153,19 +156,24 @@ function bars(
   return {
     ...frame(title),
     height: { step: 26 },
-    data: { values },
+    data: {
+      values: values.toSorted((a, b) => (order === 'ascending' ? a.value - b.value : b.value - a.value)),
+    },
     layer: [
       {
         mark: { type: 'bar', height: 16 },
         encoding: {
           ...{ y, x: x('value') },
           color: {
-            condition: { test: 'datum.isOurs', value: '#1f6f43' },
+            condition: { test: 'datum.isOurs', value: '#4fae7b' },
             value: '#9db4c0',
           },
         },
       },
-      { mark: { type: 'rule', color: '#333' }, encoding: { y, x: x('min'), x2: { field: 'max' } } },
+      {
+        mark: { type: 'rule', color: '#222', strokeWidth: 1.5 },
+        encoding: { y, x: x('min'), x2: { field: 'max' } },
+      },
       {
         mark: { type: 'text', align: 'left', dx: 6, fontSize: 12 },
         encoding: { y, x: x('max'), text: { field: 'value', type: 'quantitative', format: ',.0f' } },

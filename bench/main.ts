@@ -1,7 +1,9 @@
 // npm run bench: the process edge. What does a request cost, and are the bounds held?
+import { CommanderError } from 'commander';
 import { choose, labelOf, type Order, readArguments } from './arguments.ts';
 import { BOUNDS, EQUALS, STATED } from './bounds.ts';
 import { checkBounds } from './check.ts';
+import { moveTo } from './cores.ts';
 import { deploymentReport, loadDeployment } from './deployment.ts';
 import { readResults, writeReport, writeResults } from './files.ts';
 import { markdown, verdictLines } from './report.ts';
@@ -9,7 +11,7 @@ import { run } from './run.ts';
 import { FULL, QUICK } from './scenario.ts';
 import { SCENARIOS } from './scenarios.ts';
 
-const order = readArguments(process.argv.slice(2));
+const order = orderOf(process.argv.slice(2));
 if (order.kind === 'deployment') say(deploymentReport(await loadDeployment(order)));
 else if (order.kind === 'report') await writeReport(await readResults());
 else await measureAll(order);
@@ -22,6 +24,8 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
     (label) => label.toLowerCase().includes(text) && (!check || bounded.has(label)),
   );
   if (scenarios.length === 0) throw new Error(`Nothing has "${only}" in its name`);
+  // The bench itself, and what it starts without saying where, keeps away from the server's core.
+  moveTo('load', process.pid);
   await using opened = new AsyncDisposableStack();
   endWithSignals(opened);
   const onProgress = (line: string) => void process.stderr.write(`${line}\n`);
@@ -30,11 +34,23 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
     const verdicts = checkBounds(results);
     say(verdictLines(verdicts));
     for (const { name, why } of results.leftOut) say(`not measured: ${name} ${why}`);
-    if (verdicts.some(({ outcome }) => outcome === 'missed')) process.exitCode = 1;
+    for (const { name, why } of results.failed) say(`failed: ${name}: ${why}`);
+    if (results.failed.length > 0 || verdicts.some(({ outcome }) => outcome === 'missed'))
+      process.exitCode = 1;
     return;
   }
   say(markdown(results));
   if (!quick && only === '') await writeResults(results);
+}
+
+function orderOf(args: readonly string[]): Order {
+  try {
+    return readArguments(args);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode !== 0) process.stderr.write(`${error.message}\n`);
+    process.exit(error.exitCode);
+  }
 }
 
 function boundedLabels(): Set<string> {

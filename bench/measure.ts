@@ -58,8 +58,14 @@ export async function send({ script, order }: Load): Promise<RequestsCount> {
   return JSON.parse(output) as RequestsCount;
 }
 
-function refuse({ errors, statuses, requests }: RequestsCount, expected: number, url: string): void {
+function refuse(
+  { errors, timeouts = 0, statuses, requests }: RequestsCount,
+  expected: number,
+  url: string,
+): void {
   const unexpected = Object.keys(statuses).filter((status) => Number(status) !== expected);
   if (errors > 0 || unexpected.length > 0 || requests === 0)
-    throw new Error(`${url}: ${requests} answers, ${errors} errors, statuses ${JSON.stringify(statuses)}`);
+    throw new Error(
+      `${requests} answers, ${errors} errors (${timeouts} timeouts), statuses ${JSON.stringify(statuses)} of ${url}`,
+    );
 }

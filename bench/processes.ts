@@ -50,7 +50,10 @@ export async function startProgram(
   options: StartOptions = {},
 ): Promise<BenchProcess> {
   const child = start(command, options.stdout ?? 'ignore', options);
-  await Promise.race([untilAnswered(url), failure(child)]);
+  const waiting = new AbortController();
+  await Promise.race([untilAnswered(url, { signal: waiting.signal }), failure(child)]).finally(() =>
+    waiting.abort(),
+  );
   return closable(child);
 }
 
@@ -73,8 +76,15 @@ async function failure(child: ChildProcess): Promise<never> {
   throw new Error(`${child.spawnfile} ended with ${signal ?? code} before it was ready: ${said.trim()}`);
 }
 
-export async function untilAnswered(url: string, isReady = (_status: number) => true): Promise<void> {
+interface Waiting {
+  readonly isReady?: (status: number) => boolean;
+  /** Ends the waiting; nobody is told. */
+  readonly signal?: AbortSignal;
+}
+
+export async function untilAnswered(url: string, { isReady = () => true, signal }: Waiting = {}): Promise<void> {
   for (const deadline = Date.now() + START_WITHIN_MS; Date.now() < deadline; await sleep(5)) {
+    if (signal?.aborted) return;
     const status = await fetch(url, { redirect: 'manual' }).then(
       (answer) => answer.status,
       () => 0,

@@ -75,7 +75,10 @@ function warmRows(results: Results): string[][] {
 function otherRows(results: Results): string[][] {
   const bases = valuesOf(results, warm.name, gateway.name, 'cpuMicros');
   return results.measured
-    .filter(({ scenario, rounds }) => scenario !== warm.name && rounds.some((round) => 'cpuMicros' in round))
+    .filter(
+      ({ scenario, rounds }) =>
+        scenario !== warm.name && rounds.some(({ cpuMicros }) => cpuMicros !== undefined),
+    )
     .map((measured) => [measured.scenario, measured.contender, ...figures(measured, bases)]);
 }
 
@@ -124,6 +127,7 @@ function inMeasureOf({ comparison }: Bound, value: number): string {
 function missing(results: Results): string {
   const noise = cpuNoise(results);
   const lines = results.leftOut.map(({ name, why }) => `- not measured: ${name} (${why})`);
+  lines.push(...results.failed.map(({ name, why }) => `- failed: ${name}: ${why}`));
   if (!Number.isNaN(noise))
     lines.push(`- the floor against itself differs by ${(noise * 100).toFixed(1)} % in the median round`);
   return lines.join('\n');

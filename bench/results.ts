@@ -6,6 +6,8 @@ export interface Results {
   readonly measured: readonly Measured[];
   /** Contenders that could not run here, and why. */
   readonly leftOut: readonly { readonly name: string; readonly why: string }[];
+  /** Rounds in which something was answered that should not have been, or not at all. */
+  readonly failed: readonly { readonly name: string; readonly why: string }[];
 }
 
 /** Where and how it was measured. */
@@ -22,8 +24,8 @@ export interface Measured {
   readonly rounds: readonly Round[];
 }
 
-/** The values of one metric, round by round; empty when it was not measured. */
+/** The values of one metric, round by round, NaN where one failed; empty when it was not measured. */
 export function valuesOf(results: Results, scenario: string, contender: string, metric: Metric): number[] {
   const found = results.measured.find((each) => each.scenario === scenario && each.contender === contender);
-  return (found?.rounds ?? []).map((round) => round[metric]).filter((value) => value !== undefined);
+  return (found?.rounds ?? []).map((round) => round[metric] ?? Number.NaN);
 }

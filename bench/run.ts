@@ -1,6 +1,5 @@
 // One run: contenders started, every scenario put to each of them in rounds, everything ended.
 import type { Contender, Running } from './contender.ts';
-import { moveTo } from './cores.ts';
 import { headOf } from './head.ts';
 import type { Round } from './measure.ts';
 import type { Results } from './results.ts';
@@ -26,20 +25,18 @@ export async function run(
   { sizes, scenarios, onProgress }: RunOptions,
   opened: AsyncDisposableStack,
 ): Promise<Results> {
-  // The bench itself, and what it starts without saying where, keeps away from the server's core.
-  moveTo('load', process.pid);
   const surroundings = await startSurroundings(opened, sizes.manySessions);
   const bench: Bench = { surroundings, sizes };
   const { running, leftOut } = await startAll(bench, scenarios, onProgress);
   const subjects: Subject[] = [];
   for (const scenario of scenarios) subjects.push(...(await begin(bench, scenario, running)));
-  await inRounds(subjects, sizes, onProgress);
+  const failed = await inRounds(subjects, sizes, onProgress);
   const measured = subjects.map(({ scenario, contender, rounds }) => ({
     scenario: scenario.name,
     contender,
     rounds,
   }));
-  return { head: headOf(sizes), measured, leftOut };
+  return { head: headOf(sizes), measured, leftOut, failed };
 }
 
 async function startAll(bench: Bench, scenarios: readonly Scenario[], onProgress: (line: string) => void) {
@@ -84,16 +81,36 @@ async function begin(
   });
 }
 
-/** Everybody once, and again: a busy minute of the machine hits all of them. */
+/** Everybody once, and again: a busy minute of the machine hits all of them. @returns the rounds that failed */
 async function inRounds(subjects: readonly Subject[], sizes: Sizes, onProgress: (line: string) => void) {
+  const failed: { name: string; why: string }[] = [];
   for (let round = 0; round <= sizes.rounds; round++) {
     const startedAt = performance.now();
-    for (const { scenario, running, measureRound, rounds } of subjects) {
-      if (round > (scenario.rounds?.(sizes) ?? sizes.rounds)) continue;
-      const measured = await measureRound(running, round);
-      if (round > 0) rounds.push(measured);
+    for (const subject of subjects) {
+      if (round > (subject.scenario.rounds?.(sizes) ?? sizes.rounds)) continue;
+      const why = await measureInto(subject, round);
+      if (why === null) continue;
+      const name = `${subject.scenario.name}: ${subject.contender}, round ${round}`;
+      failed.push({ name, why });
+      onProgress(`failed: ${name}: ${why}`);
     }
     const seconds = Math.round((performance.now() - startedAt) / 1000);
     onProgress(`${round === 0 ? 'warm-up' : `round ${round} of ${sizes.rounds}`}: ${seconds} s`);
+  }
+  return failed;
+}
+
+/** A round that fails is told and has no figures; the others go on. @returns why it failed, or null */
+async function measureInto(
+  { running, measureRound, rounds }: Subject,
+  round: number,
+): Promise<string | null> {
+  try {
+    const measured = await measureRound(running, round);
+    if (round > 0) rounds.push(measured);
+    return null;
+  } catch (error) {
+    if (round > 0) rounds.push({});
+    return (error as Error).message;
   }
 }

@@ -15,7 +15,14 @@ import { nginx, nginxAuthRequest, nginxLua } from './contenders/nginx.ts';
 import { oauth2Proxy } from './contenders/oauth2-proxy.ts';
 import { halfLoad } from './probes/half-load.ts';
 import { besideStreams, idleConnections } from './probes/held-connections.ts';
-import { FORGED, newSessions, type RequestOptions, requests, sessionsInTurn } from './probes/requests.ts';
+import {
+  FORGED,
+  NO_SESSION,
+  newSessions,
+  type RequestOptions,
+  requests,
+  sessionsInTurn,
+} from './probes/requests.ts';
 import { echo } from './probes/sockets.ts';
 import type { Scenario, Sizes } from './scenario.ts';
 
@@ -45,7 +52,11 @@ export const warm: Scenario = {
 };
 
 export const publicRoute = ofGateway('GET 1 KB, public route', { path: '/public/x' });
-export const noCookie = ofGateway('401, no cookie', { path: '/api/x', cookie: '', expected: 401 });
+export const noCookie = ofGateway('401, no cookie', {
+  path: '/api/x',
+  cookie: NO_SESSION,
+  expected: 401,
+});
 export const forgedCookie = ofGateway('401, forged cookie', {
   path: '/api/x',
   cookie: FORGED,

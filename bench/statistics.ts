@@ -6,16 +6,17 @@ export interface Summary {
   readonly max: number;
 }
 
-/** NaN without values. */
+/** Of the rounds that have a value; NaN without any. */
 export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
+  const sorted = numbersIn(values).toSorted((a, b) => a - b);
   const middle = sorted.length / 2;
   const upper = sorted[Math.floor(middle)] ?? Number.NaN;
   return Number.isInteger(middle) ? ((sorted[middle - 1] ?? Number.NaN) + upper) / 2 : upper;
 }
 
 export function summary(values: readonly number[]): Summary {
-  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
+  const numbers = numbersIn(values);
+  return { median: median(numbers), min: Math.min(...numbers), max: Math.max(...numbers) };
 }
 
 /** Round by round: what disturbs a minute of the machine disturbs both, so that their ratio stays. */
@@ -40,6 +41,10 @@ export function noiseOf(ratiosOfEquals: readonly number[]): number {
 export function percentile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? Number.NaN;
+}
+
+function numbersIn(values: readonly number[]): number[] {
+  return values.filter((value) => !Number.isNaN(value));
 }
 
 function paired(

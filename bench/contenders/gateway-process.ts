@@ -60,6 +60,6 @@ export async function startGatewayOn(
   const role = isHelper ? 'load' : 'server';
   const gateway = await startProgram(command, readyUrl, { role, env, stdout: log, cores: workers });
   closeSync(log);
-  await untilAnswered(readyUrl, (status) => status === 200);
+  await untilAnswered(readyUrl, { isReady: (status) => status === 200 });
   return { url, readyMs: performance.now() - startedAt, ...gateway };
 }

@@ -6,10 +6,8 @@ export interface RequestsOrder {
   readonly url: string;
   readonly method: 'GET' | 'POST';
   readonly connections: number;
-  /** For so long, or … */
-  readonly seconds?: number;
-  /** … so many. */
-  readonly amount?: number;
+  /** How many in all. */
+  readonly amount: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** Cookie headers, in turn: each connection has its own part of them. */
   readonly cookies: readonly string[];
@@ -25,20 +23,26 @@ export interface RequestsCount {
   readonly p99: number;
   readonly statuses: Readonly<Record<string, number>>;
   readonly errors: number;
+  /** Of those errors. */
+  readonly timeouts: number;
 }
 
 const order = JSON.parse(await text(process.stdin)) as RequestsOrder;
-const { url, method, connections, seconds, amount, headers = {}, cookies, bodyBytes } = order;
+const { url, method, connections, amount, headers = {}, cookies, bodyBytes } = order;
 const body = bodyBytes ? { body: Buffer.alloc(bodyBytes, 'x') } : {};
 let client = 0;
 
 const result = await autocannon({
+  // It looks this often, in ms, whether everything is answered, and is over no sooner.
+  sampleInt: 20,
+  // Machines that are busy take their time.
+  timeout: 60,
   url,
   method,
   connections,
   headers: { ...headers, cookie: cookies[0] ?? '' },
   ...body,
-  ...(amount === undefined ? { duration: seconds ?? 1 } : { amount }),
+  amount,
   setupClient(each) {
     if (cookies.length > 1) each.setRequests(requestsOf(client++));
   },
@@ -55,6 +59,7 @@ const count: RequestsCount = {
   p99: result.latency.p99,
   statuses: Object.fromEntries(statuses),
   errors: result.errors,
+  timeouts: result.timeouts,
 };
 process.stdout.write(JSON.stringify(count));
 

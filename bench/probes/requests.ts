@@ -19,6 +19,11 @@ export interface RequestOptions {
 
 const SCRIPT = 'loads/requests.ts';
 
+/** Sessions that are new to a gateway come among others: more at a time would measure a queue before the store. */
+const NEWCOMERS_AT_A_TIME = 16;
+
+/** An application's cookies, and none of ours. */
+export const NO_SESSION = cookieHeader('language=en');
 /** A cookie in the right form that nobody has signed. */
 export const FORGED = cookieHeader();
 
@@ -31,7 +36,7 @@ export function requestRounds({ sizes, surroundings }: Bench, options: RequestOp
   const amounts = new Map<Running, number>();
   return async (running, round) => {
     const known = options.amount?.(sizes) ?? amounts.get(running);
-    const order = { ...requestsOrder(running, sizes, options), amount: known ?? sizes.warmUpRequests };
+    const order = requestsOrder(running, sizes, options, known ?? sizes.warmUpRequests);
     const { expected = 200 } = options;
     const measured = await measure(
       running,
@@ -47,10 +52,15 @@ function amountOf(perSecond = 0, { seconds, fewestRequests }: Sizes): number {
   return Math.max(fewestRequests, Math.round(perSecond * seconds));
 }
 
-function requestsOrder(running: Running, sizes: Sizes, options: RequestOptions): RequestsOrder {
+function requestsOrder(
+  running: Running,
+  sizes: Sizes,
+  options: RequestOptions,
+  amount: number,
+): RequestsOrder {
   const { path, method = 'GET', cookie = running.cookie, bodyBytes = 0 } = options;
   const connections = options.connections ?? sizes.connections;
-  return { url: running.url + path, method, connections, cookies: [cookie], bodyBytes };
+  return { url: running.url + path, method, connections, cookies: [cookie], bodyBytes, amount };
 }
 
 /**
@@ -81,7 +91,7 @@ export function newSessions(offset: (sizes: Sizes) => number): Scenario['begin']
     async (running, round) => {
       const amount = sizes.newSessions;
       const cookies = await cookiesFrom(running, offset(sizes) + round * amount, amount);
-      const order = { ...orderOf(running.url, sizes, cookies), amount };
+      const order = { ...orderOf(running.url, sizes, cookies), connections: NEWCOMERS_AT_A_TIME, amount };
       if (running.neighbourUrl !== undefined)
         await send({ script: SCRIPT, order: { ...order, url: `${running.neighbourUrl}/api/x` } });
       return measure(running, { script: SCRIPT, order }, { storePids: surroundings.storePids() });
