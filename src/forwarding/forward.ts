@@ -11,7 +11,7 @@ import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
 import type { Mount } from './location.ts';
 import { awaitsContinue, hasBody, RequestBody } from './request-body.ts';
-import { type AnswerPolicy, buildResponseHeaders } from './response-headers.ts';
+import { type AnswerPolicy, buildResponseHeaders, withoutLength } from './response-headers.ts';
 import {
   EventBoundary,
   finalEvent,
@@ -190,7 +190,8 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     const { token } = this.#options;
     if (token && this.#held === null && saysGitHubRefused(status, rawHeaders, this.#target?.origin, token))
       return this.#hold(status, rawHeaders, resume, token);
-    const headers = this.#headersOf(rawHeaders);
+    const built = this.#headersOf(rawHeaders);
+    const headers = status === 204 ? withoutLength(built) : built;
     this.#watch(rawHeaders);
     if (this.#body !== null) closeAfterEarlyAnswer(request, response);
     response.writeHead(status, headers);
@@ -392,9 +393,13 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   };
 }
 
-/** undici waits for the body whose length a 304 tells; that length is of the answer to a plain GET (RFC 9110 section 8.6). */
+/**
+ * undici waits for the body whose length a 304 or 204 tells. That of a 304 is of the answer to a plain GET, and that of a
+ * 204 should not be there (RFC 9110 section 8.6).
+ */
 function isBodiless(status: number, error: Error): boolean {
-  return status === 304 && (error as NodeJS.ErrnoException).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
+  const hasNoBody = status === 304 || status === 204;
+  return hasNoBody && (error as NodeJS.ErrnoException).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -51,6 +51,11 @@ export function buildResponseHeaders(parts: ResponseHeaderParts): string[] {
   return headers;
 }
 
+/** For a 204, whose length clients might wait for (RFC 9110 section 8.6). @param headers names and values in turn */
+export function withoutLength(headers: readonly string[]): string[] {
+  return headers.filter((_each, at) => headers[at - (at % 2)]?.toLowerCase() !== 'content-length');
+}
+
 /** Where nothing is said, caches guess: an answer for one person is not for the next. */
 const PRIVATE = ['Cache-Control', 'private, no-store'];
 const PER_COOKIE = ['Vary', 'Cookie'];

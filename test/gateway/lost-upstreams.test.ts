@@ -37,7 +37,7 @@ beforeAll(async () => {
 upstreams:
   plain: { targets: ["\${UPSTREAM}"] }
   refused: { targets: ["http://127.0.0.1:${refusedPort}"] }
-  raw: { targets: ["http://127.0.0.1:${rawPort}"], timeouts: { connect: 1s, headers: 1s } }
+  raw: { targets: ["http://127.0.0.1:${rawPort}"], timeouts: { connect: 5s, headers: 1s } }
   silent: { targets: ["https://127.0.0.1:${rawPort}"], timeouts: { connect: 1s } }
   unknown: { targets: ["http://${noName}"], timeouts: { connect: 1s } }
 routes:
@@ -62,22 +62,25 @@ afterAll(async () => {
   raw?.close();
 });
 
+/** Whether it carried the request, or the connection was only thought to stand, is a matter of moments. */
+const CUT = '502 upstream-(broken|unreachable)|504 upstream-timeout';
+/** Clients that are there at once. */
+const ROUND = 100;
+
+function begin(id: string): [string, ClientRequest] {
+  const method = id.endsWith('0') ? 'POST' : 'GET';
+  const request = httpRequest(gateway.url + id, { method, agent: false }).on('error', () => {});
+  if (method === 'POST') request.write('begun');
+  else request.end();
+  return [id, request];
+}
+
 const LIMIT_MS = scale({ quick: 10_000, full: 20_000 });
 
 test.for<[what: string, path: string, onConnection: (socket: Socket) => void, outcome: string]>([
   ['refuses connections', '/refused/x', () => {}, '502 upstream-unreachable'],
-  [
-    'resets every connection',
-    '/raw/x',
-    (socket) => socket.resetAndDestroy(),
-    '502 upstream-(broken|unreachable)',
-  ],
-  [
-    'closes every connection',
-    '/raw/x',
-    (socket) => socket.end().resume(),
-    '502 upstream-(broken|unreachable)',
-  ],
+  ['resets every connection', '/raw/x', (socket) => socket.resetAndDestroy(), CUT],
+  ['closes every connection', '/raw/x', (socket) => socket.end().resume(), CUT],
   ['says nothing', '/raw/x', (socket) => void socket.resume(), '504 upstream-timeout'],
   ['begins no TLS', '/silent/x', (socket) => void socket.resume(), '504 upstream-timeout'],
   [
@@ -123,7 +126,7 @@ test.for<[what: string, path: string, onConnection: (socket: Socket) => void, ou
       'unreachable upstreams: asked': requests,
       'unreachable upstreams: crashes': 0,
     });
-    expect([...outcomes.keys()].filter((each) => !new RegExp(`^${expected}$`).test(each))).toEqual([]);
+    expect([...outcomes.keys()].filter((each) => !new RegExp(`^(?:${expected})$`).test(each))).toEqual([]);
     expect(p99Ms).toBeLessThan(LIMIT_MS);
     expect((await send(`${gateway.url}/after`)).status).toBe(200);
   },
@@ -146,26 +149,21 @@ test(
         closedAt.set(id, performance.now());
       });
     });
-    const requests = Array.from({ length: clients }, (_none, at): [string, ClientRequest] => {
-      const id = `/slow-${at}`;
-      const method = at % 2 === 0 ? 'GET' : 'POST';
-      const request = httpRequest(gateway.url + id, { method, agent: false }).on('error', () => {});
-      if (method === 'POST') request.write('begun');
-      else request.end();
-      return [id, request];
-    });
-    // An upstream takes so many at once; the others wait for their turn, and go away from there.
-    await expect.poll(() => open.size, { timeout: 20_000 }).toBe(Math.min(clients, 512));
     const leftAt = new Map<string, number>();
-    for (const [at, [id, request]] of requests.entries()) {
-      leftAt.set(id, performance.now());
-      request.destroy();
-      if (at % 20 === 19) await sleep(5);
+    let orphans = 0;
+    for (let first = 0; first < clients; first += ROUND) {
+      const requests = Array.from({ length: ROUND }, (_none, at) => begin(`/slow-${first + at}`));
+      await expect.poll(() => open.size, { timeout: 20_000 }).toBe(ROUND);
+      for (const [at, [id, request]] of requests.entries()) {
+        leftAt.set(id, performance.now());
+        request.destroy();
+        // One after the other, as people leave, so that each is timed and not the queue of them.
+        if (at % 5 === 4) await sleep(10);
+      }
+      await sleep(100);
+      orphans += open.size;
+      await expect.poll(() => open.size, { timeout: 10_000 }).toBe(0);
     }
-    const lastAt = performance.now();
-    await sleep(Math.max(0, 100 - (performance.now() - lastAt)));
-    const orphans = open.size;
-    await expect.poll(() => open.size, { timeout: 10_000 }).toBe(0);
     expect((await send(`${gateway.url}/other`)).status).toBe(200);
     const delays = [...closedAt].map(([id, at]) => at - (leftAt.get(id) ?? at)).sort((a, b) => a - b);
     report(context, {
@@ -175,7 +173,7 @@ test(
       slowestMs: Math.round(delays.at(-1) ?? 0),
     });
     expect(delays[delays.length >> 1]).toBeLessThan(scale({ quick: 2000, full: 250 }));
-    expect([...closedAt.keys()].length).toBeLessThanOrEqual(clients);
+    expect(closedAt.size).toBe(clients);
   },
 );
 
