@@ -82,7 +82,10 @@ interface Waiting {
   readonly signal?: AbortSignal;
 }
 
-export async function untilAnswered(url: string, { isReady = () => true, signal }: Waiting = {}): Promise<void> {
+export async function untilAnswered(
+  url: string,
+  { isReady = () => true, signal }: Waiting = {},
+): Promise<void> {
   for (const deadline = Date.now() + START_WITHIN_MS; Date.now() < deadline; await sleep(5)) {
     if (signal?.aborted) return;
     const status = await fetch(url, { redirect: 'manual' }).then(
