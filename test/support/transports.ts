@@ -64,7 +64,8 @@ export async function startTransport(name: TransportName, parts: TransportParts)
       answer = next;
     },
     resetConnections() {
-      for (const socket of sockets) socket.resetAndDestroy();
+      // A Unix socket knows no reset.
+      for (const socket of sockets) path === null ? socket.resetAndDestroy() : socket.destroy();
     },
     close: () =>
       new Promise((resolve) => {
@@ -79,12 +80,13 @@ function createServer(name: TransportName, onRequest: Answer, { cert, key }: Cer
   // The compatible interface of node:http2: the same handlers serve both.
   const onHttp2 = onRequest as unknown as Parameters<typeof createHttp2>[0];
   const tolerant = { strictSingleValueFields: false };
+  const roomy = { maxHeaderSize: 64 * 1024 };
   switch (name) {
     case 'http1':
     case 'unix1':
-      return createHttp1(onRequest);
+      return createHttp1(roomy, onRequest);
     case 'https1':
-      return createHttps({ cert, key }, onRequest);
+      return createHttps({ cert, key, ...roomy }, onRequest);
     case 'h2':
       return createSecureServer({ cert, key, ...tolerant }, onHttp2 as never);
     default:
