@@ -1,5 +1,7 @@
 // The HTTP/2 connections to one target: as many as its streams need, each with no more streams than the target allows.
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import { connect as connectPlainly, isIP, type Socket } from 'node:net';
+import { connect as connectSecurely } from 'node:tls';
 import { errors } from 'undici';
 import type { Connection } from './target-connections.ts';
 import type { TlsFiles } from './tls.ts';
@@ -48,10 +50,8 @@ const SESSION_OPTIONS = {
   maxSessionMemory: MOST_MEGABYTES,
   // What a client repeats is the service's to judge.
   strictSingleValueFields: false,
-  rejectUnauthorized: true,
-  keepAlive: true,
-  keepAliveInitialDelay: 60_000,
 };
+const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
 
 export class Http2Connections {
   readonly #options: Http2ConnectionOptions;
@@ -88,7 +88,7 @@ export class Http2Connections {
   }
 
   close(): void {
-    for (const { session } of this.#all) session.destroy();
+    for (const connection of this.#all) connection.destroy();
     this.#strandAll(new errors.ClientDestroyedError());
   }
 
@@ -117,9 +117,9 @@ export class Http2Connections {
   }
 
   #open(): void {
-    const { origin, socketPath: path, tls } = this.#options;
-    const session = connect(origin, { ...SESSION_OPTIONS, ...tls, path });
-    const connection = new Http2Connection(session, this.#options, this.#serve);
+    const socket = openSocket(this.#options);
+    const session = connect(this.#options.origin, { ...SESSION_OPTIONS, createConnection: () => socket });
+    const connection = new Http2Connection(session, socket, this.#options, this.#serve);
     this.#all.add(connection);
     session.on('remoteSettings', () => {
       this.#usualStreams = Math.max(1, connection.mostStreams);
@@ -149,6 +149,7 @@ export class Http2Connection {
   #isRetired = false;
   /** The last stream the target has taken, where it has said that it takes no more. */
   #lastStream = Number.POSITIVE_INFINITY;
+  readonly #socket: Socket;
   readonly #keepAliveMs: number;
   readonly #onRoom: () => void;
   readonly #life: NodeJS.Timeout;
@@ -157,13 +158,15 @@ export class Http2Connection {
   /** @param onRoom there may be room for another stream, or none at all any more */
   constructor(
     session: ClientHttp2Session,
+    socket: Socket,
     { connectMs, keepAliveMs, lifeMs }: Http2ConnectionOptions,
     onRoom: () => void,
   ) {
     this.session = session;
+    this.#socket = socket;
     this.#keepAliveMs = keepAliveMs;
     this.#onRoom = onRoom;
-    const opening = setTimeout(() => session.destroy(new errors.ConnectTimeoutError()), connectMs);
+    const opening = setTimeout(() => socket.destroy(new errors.ConnectTimeoutError()), connectMs);
     this.#life = setTimeout(() => this.retire(), lifeMs).unref();
     session.on('remoteSettings', ({ maxConcurrentStreams = MOST_STREAMS }) => {
       clearTimeout(opening);
@@ -178,6 +181,11 @@ export class Http2Connection {
     // After its first error, too: an error that nobody listens to would end the process.
     session.on('error', (error: Error) => {
       this.#fault ??= error;
+    });
+    // A server that wants a certificate of ours says so behind the handshake: node:http2 does not hear of it.
+    socket.on('error', (error) => {
+      this.#fault ??= error;
+      socket.destroy();
     });
     session.once('close', () => {
       for (const timer of [opening, this.#life, this.#idle]) clearTimeout(timer ?? undefined);
@@ -226,6 +234,11 @@ export class Http2Connection {
     return stream;
   }
 
+  destroy(): void {
+    this.session.destroy();
+    this.#socket.destroy();
+  }
+
   /** Streams under way come to their end; no further one begins. */
   retire(): void {
     this.#isRetired = true;
@@ -234,3 +247,14 @@ export class Http2Connection {
 }
 
 const REFUSED_STREAM = 7;
+
+function openSocket({ origin, socketPath, tls }: Http2ConnectionOptions): Socket {
+  if (socketPath !== undefined) return connectPlainly({ path: socketPath });
+  const url = new URL(origin);
+  const isSecure = url.protocol === 'https:';
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const to = { ...SOCKET_OPTIONS, host, port: Number(url.port) || (isSecure ? 443 : 80) };
+  if (!isSecure) return connectPlainly(to);
+  const servername = tls.servername ?? (isIP(host) === 0 ? host : undefined);
+  return connectSecurely({ ...to, ...tls, servername, ALPNProtocols: ['h2'], rejectUnauthorized: true });
+}
