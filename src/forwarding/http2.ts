@@ -96,10 +96,11 @@ class Passage {
     const { statusCode, headers, body } = this.#answer as Dispatcher.ResponseData;
     const rawHeaders = (headers as unknown as string[]).map((text) => Buffer.from(text, 'latin1'));
     try {
-      this.#handler.onHeaders?.(statusCode, rawHeaders, () => body.resume(), '');
+      const goesOn = this.#handler.onHeaders?.(statusCode, rawHeaders, () => body.resume(), '');
       body.on('data', (chunk: Buffer) => {
         if (this.#handler.onData?.(chunk) === false) body.pause();
       });
+      if (goesOn === false) body.pause();
       body.once('end', () => this.#handler.onComplete?.([]));
     } catch (error) {
       this.#abort(error as Error);

@@ -125,6 +125,18 @@ describe.each(TRANSPORTS)('over %s', (name) => {
       }
     });
 
+    contract('whose answer says that GitHub refused is asked about, and answered all the same', async () => {
+      for (const body of ['', 'x'.repeat(200_000)])
+        for (const status of [200, 403]) {
+          lane.respond((_request, response) => {
+            response.writeHead(status, { 'x-github-status': '403' }).end(body);
+          });
+          const response = await client.curl(`/${name}/session/x`);
+          expect([response.status, (await response.text()).length]).toEqual([status, body.length]);
+          expect(response.headers.has('x-github-status')).toBe(false);
+        }
+    });
+
     contract('keeps its own cookies, in order, and none of the gateway’s', async () => {
       const { headers } = await echoOf(
         await send(lane.url('/x'), {
