@@ -84,6 +84,11 @@ export const ERRORS = {
     'Internal error',
     'The gateway failed. Its log has the cause under this request id.',
   ),
+  'websocket-unsupported': row(
+    501,
+    'No WebSocket here',
+    'The service behind the gateway is asked over HTTP/2, which carries no WebSockets here. Use plain requests or event streams.',
+  ),
   'upstream-unreachable': row(
     502,
     'Upstream unreachable',

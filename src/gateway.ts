@@ -25,6 +25,7 @@ import { type Database, openDatabase, openDatabaseForMigration } from './databas
 import { type MigrateOptions, migrate } from './database/migrate.ts';
 import { watchAddresses } from './forwarding/addresses.ts';
 import { checkHealth } from './forwarding/health.ts';
+import { addHttp2Lane } from './forwarding/http2.ts';
 import { preparedIdentities } from './forwarding/identities.ts';
 import { readTlsFiles, type TlsFiles } from './forwarding/tls.ts';
 import { createUpstream, type Upstream } from './forwarding/upstream.ts';
@@ -349,7 +350,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
   };
   const streams = createOpenStreams({ lookUp, watch: sessions.watch, extend, limits: config.streams });
   app.addHook('preClose', async () => streams.endAll());
-  registerGuard(app, {
+  const guarded = {
     matchRoute: createRouteTable(config.routes),
     lookUp,
     publicUrl,
@@ -368,6 +369,10 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
     signInUrl: toSignIn,
     githubOrigin: new URL(config.github.apiUrl).origin,
     isTokenRefused: refusedTokenFinder(parts.checkAccount),
+  };
+  app.register(async (scope) => {
+    await addHttp2Lane(scope);
+    registerGuard(scope, guarded);
   });
 }
 

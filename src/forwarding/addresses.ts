@@ -18,6 +18,7 @@ export function watchAddresses(
   { lookUp = askSystem, everyMs = 5000 }: AddressWatch = {},
 ): () => void {
   const named = targets.flatMap((target) => {
+    if (target.name !== target.origin) return [];
     const { hostname } = new URL(target.origin);
     return isIP(hostname) === 0 && !hostname.startsWith('[') ? [{ target, hostname }] : [];
   });

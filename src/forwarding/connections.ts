@@ -1,7 +1,8 @@
 // The HTTP/1.1 connections to one target. Each carries one request at a time; the one that was used last is used next,
 // so that the others grow old and are closed. undici's own pool does not tell whether a connection was used before,
 // which is what decides whether a request may be sent again.
-import { type buildConnector, Client } from 'undici';
+import { Agent, type buildConnector, Client, type Dispatcher } from 'undici';
+import type { Connection, TargetConnections } from './target-connections.ts';
 
 export interface ConnectionOptions {
   /** How a connection is opened. */
@@ -21,7 +22,7 @@ const KEEP_ALIVE_MARGIN_MS = 1000;
 /** Old connections are looked for so often. */
 const LOOK_EVERY_MS = 1000;
 
-export class Connection {
+class ClientConnection implements Connection {
   readonly client: Client;
   /** Requests written to it, since it was opened. */
   uses = 0;
@@ -38,11 +39,11 @@ export class Connection {
   }
 }
 
-export class Connections {
+export class Connections implements TargetConnections {
   readonly #origin: string;
   readonly #options: ConnectionOptions;
-  readonly #all = new Set<Connection>();
-  readonly #idle: Connection[] = [];
+  readonly #all = new Set<ClientConnection>();
+  readonly #idle: ClientConnection[] = [];
   readonly #timer: NodeJS.Timeout;
 
   constructor(origin: string, options: ConnectionOptions) {
@@ -52,7 +53,7 @@ export class Connections {
   }
 
   /** One that carries nothing; it is opened with its first request. */
-  take(): Connection {
+  take(): ClientConnection {
     const connection = this.#idle.pop();
     if (connection === undefined) return this.#open();
     connection.isIdle = false;
@@ -60,12 +61,12 @@ export class Connections {
   }
 
   /** One that nothing was sent on before. */
-  takeNew(): Connection {
+  takeNew(): ClientConnection {
     return this.#open();
   }
 
   /** Its request is over, and it may carry another. */
-  giveBack(connection: Connection): void {
+  giveBack(connection: ClientConnection): void {
     if (connection.isRetired || connection.address === null) this.discard(connection);
     else {
       connection.isIdle = true;
@@ -74,18 +75,22 @@ export class Connections {
   }
 
   /** Its request is over, and nothing further shall be sent on it. */
-  discard(connection: Connection): void {
+  discard(connection: ClientConnection): void {
     this.#all.delete(connection);
     connection.client.destroy().catch(() => {});
   }
 
   /** Those to addresses the target no longer has end as soon as they carry nothing. */
-  retire(isOutdated: (connection: Connection) => boolean): void {
+  retire(isOutdated: (connection: ClientConnection) => boolean): void {
     for (const connection of this.#all) {
       if (connection.address === null || !isOutdated(connection)) continue;
       connection.isRetired = true;
       if (connection.isIdle) this.#drop(connection);
     }
+  }
+
+  openForChecks(): Dispatcher {
+    return new Agent({ connect: this.#options.connect, pipelining: 0 });
   }
 
   get open(): number {
@@ -101,7 +106,7 @@ export class Connections {
     return Promise.all([...this.#all].map(({ client }) => client.destroy()));
   }
 
-  #open(): Connection {
+  #open(): ClientConnection {
     const { connect, headersMs, keepAliveMs } = this.#options;
     const client = new Client(this.#origin, {
       connect: (to, done) =>
@@ -119,7 +124,7 @@ export class Connections {
       maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
       pipelining: 1,
     });
-    const connection = new Connection(client);
+    const connection = new ClientConnection(client);
     client.on('connect', () => {
       connection.uses = 0;
       connection.openedAt = performance.now();
@@ -132,7 +137,7 @@ export class Connections {
     return connection;
   }
 
-  #drop(connection: Connection): void {
+  #drop(connection: ClientConnection): void {
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
     connection.isIdle = false;

@@ -5,7 +5,6 @@ import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isSafeMethod } from '../policy/cross-site.ts';
-import type { Connection } from './connections.ts';
 import { saysGitHubRefused, type TokenWatch } from './github-status.ts';
 import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
@@ -21,6 +20,7 @@ import {
   streamKind,
 } from './streams.ts';
 import type { Target } from './target.ts';
+import type { Connection } from './target-connections.ts';
 import { closeAfterEarlyAnswer, dropRest, endWithConnection } from './unread-body.ts';
 import type { Upstream } from './upstream.ts';
 import { joinWebSocket, type Upgrade } from './websocket.ts';
@@ -62,6 +62,8 @@ export interface ForwardOptions {
   readonly upgrade?: Upgrade | null;
   /** Of a person whose GitHub token goes along. */
   readonly token?: TokenWatch | null;
+  /** By way of what a request is given to a connection, where not at once; see http2.ts. */
+  readonly carrier?: (client: Dispatcher) => Pick<Dispatcher, 'dispatch'>;
 }
 
 /**
@@ -141,13 +143,13 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   }
 
   #sendTo(target: Target, connection: Connection): void {
-    const { request, path, headers, limits, upgrade } = this.#options;
+    const { request, path, headers, limits, upgrade, carrier } = this.#options;
     this.#target = target;
     this.#connection = connection;
     this.#isPlaceTaken = true;
     this.#isUnderWay = false;
     headers[1] = target.host;
-    connection.client.dispatch(
+    (carrier?.(connection.client) ?? connection.client).dispatch(
       {
         path,
         method: request.method as Dispatcher.HttpMethod,

@@ -1,7 +1,7 @@
 // One address of an upstream: may requests go there? Taken out of turn while its checks fail, and for a while when it
 // cannot be reached; then one request tries it, and its share grows slowly.
-import type { Connections } from './connections.ts';
-import type { UpstreamOptions } from './upstream-options.ts';
+import type { TargetConnections } from './target-connections.ts';
+import { socketPathOf, type UpstreamOptions } from './upstream-options.ts';
 
 /** `trial`: what was ejected is tried with one request. */
 export type TargetState = 'up' | 'unhealthy' | 'ejected' | 'trial';
@@ -9,7 +9,7 @@ export type TargetState = 'up' | 'unhealthy' | 'ejected' | 'trial';
 export interface TargetParts {
   readonly address: string;
   readonly options: UpstreamOptions;
-  readonly connections: Connections;
+  readonly connections: TargetConnections;
   /** Is there another to send to? The last one is never ejected. */
   readonly hasOther: (target: Target) => boolean;
   /** It has room for requests that wait. */
@@ -18,15 +18,19 @@ export interface TargetParts {
   readonly onChange: (target: Target) => void;
 }
 
+/** What a service behind a socket takes for its own address. */
+export const SOCKET_ORIGIN = 'http://localhost';
 /** The part of its share that a target which is back begins with. */
 const FIRST_SHARE = 0.1;
 
 export class Target {
-  /** Scheme, host and port. */
+  /** As operators know it: scheme, host and port, or `unix:` and the path of its socket. */
+  readonly name: string;
+  /** Scheme, host and port, as its links begin. */
   readonly origin: string;
   /** For the Host header. */
   readonly host: string;
-  readonly connections: Connections;
+  readonly connections: TargetConnections;
   /** Requests under way that count: streams do not, they have limits of their own. */
   inFlight = 0;
   /** May the next request go here, if there is room? */
@@ -47,9 +51,11 @@ export class Target {
   #told: TargetState = 'up';
 
   constructor(parts: TargetParts) {
-    const url = new URL(parts.address);
-    this.origin = url.origin;
-    this.host = url.host;
+    const isSocket = socketPathOf(parts.address) !== null;
+    const { origin, host } = new URL(isSocket ? SOCKET_ORIGIN : parts.address);
+    this.name = isSocket ? parts.address : origin;
+    this.origin = origin;
+    this.host = host;
     this.connections = parts.connections;
     this.#parts = parts;
   }

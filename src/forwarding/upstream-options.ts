@@ -7,7 +7,7 @@ import { identityPresetSchema } from '../policy/identity.ts';
 
 const targetSchema = z
   .string()
-  .describe('Address of the service: http:// or https://, host and port, nothing behind them.')
+  .describe('Address of the service: http:// or https://, host and port; or unix: and the path of a socket.')
   .superRefine((target, context) => {
     const fault = targetFault(target);
     if (fault) context.addIssue({ code: 'custom', message: fault });
@@ -38,7 +38,10 @@ export const upstreamSchema = z
       .array(targetSchema)
       .min(1)
       .describe('Addresses of the service; the least busy is asked, of equals each in turn.'),
-    protocol: z.enum(['http1']).default('http1').describe('Protocol spoken to the targets.'),
+    protocol: z
+      .enum(['http1', 'h2', 'h2c'])
+      .default('http1')
+      .describe('Protocol spoken to the targets: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS.'),
     identity: identityPresetSchema.default('oauth2-proxy'),
     githubToken: z
       .enum(['none', 'forwarded', 'bearer'])
@@ -129,6 +132,10 @@ export const upstreamSchema = z
     connectionLife: duration('5m').describe('How long one connection is used for further requests.'),
   })
   .superRefine((upstream, context) => {
+    for (const [at, target] of upstream.targets.entries()) {
+      const message = protocolFault(target, upstream.protocol);
+      if (message !== null) context.addIssue({ code: 'custom', path: ['targets', at], message });
+    }
     if (upstream.tls && !upstream.targets.some((target) => target.startsWith('https:')))
       context.addIssue({
         code: 'custom',
@@ -150,11 +157,38 @@ export type UpstreamOptions = z.output<typeof upstreamSchema>;
 
 /** Why this target cannot be used; null when it can. */
 export function targetFault(target: string): string | null {
-  if (!/^https?:\/\//.test(target) || !URL.canParse(target)) return 'must be an http:// or https:// address';
+  const socketPath = socketPathOf(target);
+  if (socketPath !== null) return socketFault(socketPath);
+  if (!/^https?:\/\//.test(target) || !URL.canParse(target))
+    return 'must be an http:// or https:// address, or unix: and the path of a socket';
   const url = new URL(target);
   if (url.username || url.password) return 'must not carry a user or password';
   if (url.pathname !== '/' || url.search || url.hash) return 'must end after host and port (see stripPrefix)';
   if (isLinkLocal(url.hostname)) return 'must not be a link-local address: cloud metadata lives there';
+  return null;
+}
+
+/** Of `unix:/run/api.sock`; null for any other address. */
+export function socketPathOf(target: string): string | null {
+  return target.startsWith('unix:') ? target.slice('unix:'.length) : null;
+}
+
+/** What the system takes (unix(7)); longer paths would be cut. */
+const LONGEST_SOCKET_PATH_BYTES = 107;
+
+function socketFault(path: string): string | null {
+  if (!path.startsWith('/') || path.startsWith('//') || path.includes('\0'))
+    return 'must be the whole path of a socket, such as unix:/run/api.sock';
+  if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH_BYTES)
+    return `must be at most ${LONGEST_SOCKET_PATH_BYTES} bytes long behind unix:`;
+  return null;
+}
+
+function protocolFault(target: string, protocol: 'http1' | 'h2' | 'h2c'): string | null {
+  if (protocol === 'h2' && !target.startsWith('https:'))
+    return 'must be https:// for protocol h2: HTTP/2 without TLS is h2c';
+  if (protocol === 'h2c' && target.startsWith('https:'))
+    return 'must be http:// or unix: for protocol h2c: HTTP/2 over TLS is h2';
   return null;
 }
 

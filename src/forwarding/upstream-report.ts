@@ -30,8 +30,8 @@ export function reportUpstream({ name, line, retries, targets }: Upstream): Upst
     waiting: line.length,
     refused: line.refused,
     retries,
-    targets: targets.map(({ origin, state, inFlight, connections, failures, ejections }) => ({
-      target: origin,
+    targets: targets.map(({ name: target, state, inFlight, connections, failures, ejections }) => ({
+      target,
       state,
       inFlight,
       openConnections: connections.open,

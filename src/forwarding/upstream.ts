@@ -2,10 +2,12 @@
 import { buildConnector } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { Connections } from './connections.ts';
+import { Http2Dispatcher } from './http2-dispatcher.ts';
 import { IdleWatch } from './idle.ts';
-import { Target } from './target.ts';
+import { SOCKET_ORIGIN, Target } from './target.ts';
+import type { TargetConnections } from './target-connections.ts';
 import type { TlsFiles } from './tls.ts';
-import type { UpstreamOptions } from './upstream-options.ts';
+import { socketPathOf, type UpstreamOptions } from './upstream-options.ts';
 import { WaitingLine } from './waiting-line.ts';
 
 export interface Upstream {
@@ -15,8 +17,6 @@ export interface Upstream {
   /** Looks after the silence of its answers. */
   readonly idle: IdleWatch;
   readonly line: WaitingLine;
-  /** How a connection to a target is opened. */
-  readonly connect: buildConnector.connector;
   /** Requests that were sent to another target or on another connection, since the start. */
   retries: number;
   /**
@@ -46,7 +46,6 @@ export function createUpstream(
   options: UpstreamOptions,
   { tls = {}, onChange = () => {} }: UpstreamParts = {},
 ): Upstream {
-  const connect = connector(options, tls);
   const line = new WaitingLine(options.queue);
   const idle = new IdleWatch();
   const targets: Target[] = options.targets.map(
@@ -54,12 +53,7 @@ export function createUpstream(
       new Target({
         address,
         options,
-        connections: new Connections(new URL(address).origin, {
-          connect,
-          headersMs: options.timeouts.headers,
-          keepAliveMs: options.keepAlive,
-          lifeMs: options.connectionLife,
-        }),
+        connections: connectionsTo(address, options, tls),
         hasOther: (target) => targets.some((each) => each !== target && each.state === 'up'),
         onRoom: () => {
           if (line.length > 0) line.serve(() => pick());
@@ -79,7 +73,6 @@ export function createUpstream(
     targets,
     idle,
     line,
-    connect,
     retries: 0,
     // Nobody overtakes those who wait; who is sent to another target has waited.
     take: (except) => (line.length > 0 && except === undefined ? null : pick(except)),
@@ -121,8 +114,31 @@ function chooser(targets: readonly Target[], most: number): (except?: Target) =>
   };
 }
 
-function connector({ timeouts, tls: options }: UpstreamOptions, files: TlsFiles): buildConnector.connector {
-  const connect = buildConnector({ timeout: timeouts.connect, rejectUnauthorized: true, ...files });
+function connectionsTo(address: string, options: UpstreamOptions, files: TlsFiles): TargetConnections {
+  const path = socketPathOf(address);
+  const { origin } = new URL(path === null ? address : SOCKET_ORIGIN);
+  const { timeouts, keepAlive: keepAliveMs, connectionLife: lifeMs, tls } = options;
+  const limits = { headersMs: timeouts.headers, keepAliveMs, lifeMs };
+  if (options.protocol === 'http1')
+    return new Connections(origin, { ...limits, connect: connector(options, files, path) });
+  const servername = tls?.serverName;
+  return new Http2Dispatcher({
+    ...{ ...limits, origin, socketPath: path ?? undefined, connectMs: timeouts.connect },
+    tls: servername === undefined ? files : { ...files, servername },
+  });
+}
+
+function connector(
+  { timeouts, tls: options }: UpstreamOptions,
+  files: TlsFiles,
+  socketPath: string | null,
+): buildConnector.connector {
+  const connect = buildConnector({
+    timeout: timeouts.connect,
+    rejectUnauthorized: true,
+    socketPath,
+    ...files,
+  });
   const servername = options?.serverName;
   // undici would ask for the host of the target, whatever its connector was told.
   return servername === undefined ? connect : (to, done) => connect({ ...to, servername }, done);

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import { type ForwardOptions, forward } from '../forwarding/forward.ts';
 import type { TokenWatch } from '../forwarding/github-status.ts';
+import { overHttp2 } from '../forwarding/http2.ts';
 import { hasBody } from '../forwarding/request-body.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { OnStream } from '../forwarding/streams.ts';
@@ -207,6 +208,7 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     onStream: dispatch.onStream,
     upgrade: dispatch.upgrade,
     token: dispatch.token,
+    carrier: upstream.options.protocol === 'http1' ? undefined : overHttp2(reply),
     headers,
     requestId: request.id,
     ownCookies,

@@ -279,10 +279,36 @@ describe('a target is refused', () => {
     ['when it is link-local IPv6', 'http://[fe80::1]'],
     ['when it is link-local IPv4 in IPv6', 'http://[::ffff:169.254.169.254]'],
     ['when it is link-local IPv4 in IPv6, in hexadecimal', 'http://[::ffff:a9fe:a9fe]'],
+    ['when it is a socket without a path', 'unix:'],
+    ['when it is a socket somewhere', 'unix:api.sock'],
+    ['when it is a socket of a host', 'unix://run/api.sock'],
+    ['when it is a socket with a NUL', 'unix:/run/a\0b'],
+    ['when it is a socket the system would cut', `unix:/${'x'.repeat(107)}`],
   ])('%s: %s', (_why, target) => {
     const faults = faultsOf(withTarget(target));
     expect(faults).toEqual([{ place: 'gateway.yaml:3:15', message: expect.stringContaining('targets.0') }]);
     expect(faults[0]?.message).not.toContain('canary');
+  });
+
+  test.each([
+    ['h2', 'http://127.0.0.1', 'must be https:// for protocol h2'],
+    ['h2', 'unix:/run/api.sock', 'must be https:// for protocol h2'],
+    ['h2c', 'https://127.0.0.1', 'must be http:// or unix: for protocol h2c'],
+    ['h3', 'https://127.0.0.1', '"http1"|"h2"|"h2c"'],
+  ])('when protocol %s cannot be spoken to it: %s', (protocol, target, message) => {
+    const faults = faultsOf(withTarget(target, `protocol: ${protocol}`));
+    expect(faults).toEqual([{ place: expect.any(String), message: expect.stringContaining(message) }]);
+  });
+
+  test.each([
+    ['http1', 'unix:/run/api.sock'],
+    ['http1', `unix:/${'x'.repeat(106)}`],
+    ['h2c', 'unix:/run/api.sock'],
+    ['h2c', 'http://127.0.0.1:3000'],
+    ['h2', 'https://hub.internal'],
+  ])('but not where %s can be spoken to it: %s', (protocol, target) => {
+    const config = loadText(withTarget(target, `protocol: ${protocol}`));
+    expect(config.upstreams.hub).toMatchObject({ protocol, targets: [target] });
   });
 
   test('when it is one of several', () => {

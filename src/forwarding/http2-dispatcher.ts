@@ -1,0 +1,68 @@
+// HTTP/2 to one target, in the shape of an undici dispatcher. undici's own HTTP/2 (7.30) lets an upload wait until its
+// connection is idle, takes an answer that was cut for a whole one, and fails what is under way at every GOAWAY.
+import { Dispatcher } from 'undici';
+import { type Http2ConnectionOptions, Http2Connections } from './http2-connections.ts';
+import { type Http2DispatchOptions, Http2Exchange } from './http2-exchange.ts';
+import type { Connection, TargetConnections } from './target-connections.ts';
+
+export interface Http2Options extends Http2ConnectionOptions {
+  /** Milliseconds from the request to the whole head of the answer, unless a request says otherwise. */
+  readonly headersMs: number;
+}
+
+export class Http2Dispatcher extends Dispatcher implements TargetConnections {
+  readonly #options: Http2Options;
+  readonly #connections: Http2Connections;
+
+  constructor(options: Http2Options) {
+    super();
+    this.#options = options;
+    this.#connections = new Http2Connections(options);
+  }
+
+  /** @param options their origin is passed over: there is one target */
+  override dispatch(options: Http2DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const { headersMs, origin } = this.#options;
+    const limited = { ...options, headersTimeout: options.headersTimeout ?? headersMs };
+    const scheme = origin.startsWith('https:') ? 'https' : 'http';
+    new Http2Exchange(limited, handler, this.#connections, scheme);
+    return true;
+  }
+
+  /** A stream on any of them. What was sent on one is never sent again: it is never a connection that was used before. */
+  take(): Connection {
+    return { client: this, uses: Number.NEGATIVE_INFINITY, address: null };
+  }
+
+  takeNew(): Connection {
+    return this.take();
+  }
+
+  giveBack(): void {}
+
+  discard(): void {}
+
+  retire(isOutdated: (connection: Pick<Connection, 'address'>) => boolean): void {
+    this.#connections.retire(isOutdated);
+  }
+
+  openForChecks(): Dispatcher {
+    return new Http2Dispatcher({ ...this.#options, keepAliveMs: 0 });
+  }
+
+  get open(): number {
+    return this.#connections.open;
+  }
+
+  get idle(): number {
+    return this.#connections.idle;
+  }
+
+  override async close(): Promise<void> {
+    this.#connections.close();
+  }
+
+  override destroy(): Promise<void> {
+    return this.close();
+  }
+}
