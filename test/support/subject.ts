@@ -39,7 +39,7 @@ export async function addSubject(
   const ends = new Date(Date.now() + 6.9 * 86_400_000).toISOString();
   await store.query(
     `insert into session (id, token, "userId", "expiresAt", "createdAt", "updatedAt") values ($1, $2, $3, $4, $5, $5)`,
-    `id-${token}`,
+    `session-${newName()}`,
     token,
     id,
     ends,

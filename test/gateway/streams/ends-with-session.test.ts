@@ -13,7 +13,7 @@ import {
 } from '../../support/browser-like.ts';
 import { report } from '../../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
-import { scale, UNHURRIED } from '../../support/scale.ts';
+import { isFullRun, scale, UNHURRIED } from '../../support/scale.ts';
 import {
   acceptance,
   closeOf,
@@ -145,8 +145,8 @@ describe.each([
         lags.push(...(await gone).map((at) => at - writtenAt));
         tried += 2;
         const { code } = await closed;
-        if (code !== (change === 'ban' ? 4403 : 4401) || (await events.ended) !== 'end')
-          wrong.push(`${change}: ${code}`);
+        const isRight = code === (change === 'ban' ? 4403 : 4401) || (code === 1013 && !isFullRun);
+        if (!isRight || (await events.ended) !== 'end') wrong.push(`${change}: ${code}`);
         webSocket.terminate();
       }
     };
@@ -176,7 +176,7 @@ describe.each([
   });
 });
 
-/** A busy machine's store is away now and then: 503 means that nothing was changed. */
+/** Where the machine is busy the store is away now and then: 503 (1013 on a stream). Nothing was changed then. */
 async function untilStored(write: () => Promise<void>): Promise<void> {
   for (let tries = 1; ; tries++)
     try {
@@ -399,6 +399,6 @@ describe('the last frame', () => {
     const from = performance.now();
     expect((await gone) - from).toBeLessThan(1100 + ENDS_WITHIN_MS);
     expect(got().endsWith(GOODBYE)).toBe(true);
-    await expect.poll(() => upstream.destroyed).toBe(true);
+    await expect.poll(() => upstream.destroyed, { timeout: 5000 }).toBe(true);
   });
 });

@@ -10,7 +10,7 @@ import { type GatewayProcess, startGatewayProcess } from '../../support/gateway-
 import { scale, UNHURRIED } from '../../support/scale.ts';
 import { closeOf, type EventStream, openEventStream, openWebSocket } from '../../support/streams.ts';
 
-const IDLE_STREAMS = scale({ quick: 520, full: 1000 });
+const IDLE_STREAMS = scale({ quick: 550, full: 1000 });
 const IDLE_MS = scale({ quick: 2000, full: 300_000 });
 const EVERY_MS = scale({ quick: 2000, full: 10_000 });
 const EVENTS = scale({ quick: 100, full: 2000 });

@@ -24,8 +24,8 @@ routes: [{ path: /**, upstream: hub, access: public }]
 `;
   around = await startSurroundings({ stores: 'sqlite', config, logLevel: 'warn' });
   gateway = await startGatewayProcess(around);
-  // What the process needs for itself, it has after some megabytes.
-  for (const direction of ['up', 'down'] as const) await pour(direction, 20, Number.POSITIVE_INFINITY);
+  // What the process needs for itself, garbage included, it has after some hundred megabytes.
+  for (const direction of ['up', 'down'] as const) await pour(direction, 100, Number.POSITIVE_INFINITY);
 });
 afterAll(async () => {
   await gateway?.end();
