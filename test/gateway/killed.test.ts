@@ -8,7 +8,7 @@ import { report } from '../support/figures.ts';
 import { type Surroundings, startSurroundings } from '../support/gateway.ts';
 import { type GatewayProcess, runCommand, startGatewayProcess } from '../support/gateway-process.ts';
 import { addPerson } from '../support/person.ts';
-import { scale, UNHURRIED } from '../support/scale.ts';
+import { scale } from '../support/scale.ts';
 
 const KILLS_OF_EACH = scale({ quick: 1, full: 50 });
 const MOST_ROUNDS = scale({ quick: 4, full: 120 });
@@ -82,54 +82,51 @@ const STEPS: readonly Step[] = [
   { name: 'the new token is written', kind: 'refresh', at: { lock: 'transactionid', hold: holdAccount } },
 ];
 
-test(
-  'a gateway killed at any step leaves nobody half made and nobody locked out',
-  UNHURRIED,
-  async (context) => {
-    const interrupted = new Map(STEPS.map((step) => [step, 0]));
-    let [kills, halfMade, lockedOut, askedToSignIn] = [0, 0, 0, 0];
-    let gateway = await startGatewayProcess(around);
-    for (let round = 0; round < MOST_ROUNDS && Math.min(...interrupted.values()) < KILLS_OF_EACH; round++) {
-      const people = await peopleFor(gateway);
-      const spare = startGatewayProcess(around);
-      for (const step of await interruptAll(gateway, people))
-        interrupted.set(step, (interrupted.get(step) ?? 0) + 1);
-      kills++;
-      gateway = await spare;
-      halfMade += await countHalfMade();
-      for (const [step, person] of people) {
-        const client = createClient(gateway.url, person.client.cookies);
-        if (step.kind === 'refresh') {
-          const code = await codeOf(client);
-          // What GitHub gave and nobody wrote is lost: only then is a person asked to sign in again, and GitHub not again.
-          if (code === 'reauth-required' && step.name === 'the new token is written') askedToSignIn++;
-          else if (code !== 'ok') lockedOut++;
-          const before = around.github.control.refreshes;
-          if ((await codeOf(client)) !== code || around.github.control.refreshes !== before) lockedOut++;
-        }
-        const again = await signIn(gateway, step, person);
-        if ((await codeOf(again)) !== 'ok') lockedOut++;
+test('a gateway killed at any step leaves nobody half made and nobody locked out', {
+  timeout: scale({ quick: 300_000, full: 3_600_000 }),
+}, async (context) => {
+  const interrupted = new Map(STEPS.map((step) => [step, 0]));
+  let [kills, halfMade, lockedOut, askedToSignIn] = [0, 0, 0, 0];
+  let gateway = await startGatewayProcess(around);
+  for (let round = 0; round < MOST_ROUNDS && Math.min(...interrupted.values()) < KILLS_OF_EACH; round++) {
+    const people = await peopleFor(gateway);
+    for (const step of await interruptAll(gateway, people))
+      interrupted.set(step, (interrupted.get(step) ?? 0) + 1);
+    kills++;
+    gateway = await startGatewayProcess(around);
+    halfMade += await countHalfMade();
+    for (const [step, person] of people) {
+      const client = createClient(gateway.url, person.client.cookies);
+      if (step.kind === 'refresh') {
+        const code = await codeOf(client);
+        // What GitHub gave and nobody wrote is lost: only then is a person asked to sign in again, and GitHub not again.
+        if (code === 'reauth-required' && step.name === 'the new token is written') askedToSignIn++;
+        else if (code !== 'ok') lockedOut++;
+        const before = around.github.control.refreshes;
+        if ((await codeOf(client)) !== code || around.github.control.refreshes !== before) lockedOut++;
       }
-      halfMade += await countHalfMade();
+      const again = await signIn(gateway, step, person);
+      if ((await codeOf(again)) !== 'ok') lockedOut++;
     }
-    await gateway.end();
-    const each = Math.min(...interrupted.values());
-    report(context, {
-      steps: STEPS.length,
-      kills,
-      interruptedAtEachStepAtLeast: each,
-      halfMade,
-      lockedOut,
-      askedToSignIn,
-    });
-    expect(
-      Object.fromEntries(
-        [...interrupted].map(([{ kind, name }, n]) => [`${kind}: ${name}`, n >= KILLS_OF_EACH]),
-      ),
-    ).toEqual(Object.fromEntries(STEPS.map(({ kind, name }) => [`${kind}: ${name}`, true])));
-    expect([halfMade, lockedOut]).toEqual([0, 0]);
-  },
-);
+    halfMade += await countHalfMade();
+  }
+  await gateway.end();
+  const each = Math.min(...interrupted.values());
+  report(context, {
+    steps: STEPS.length,
+    kills,
+    interruptedAtEachStepAtLeast: each,
+    halfMade,
+    lockedOut,
+    askedToSignIn,
+  });
+  expect(
+    Object.fromEntries(
+      [...interrupted].map(([{ kind, name }, n]) => [`${kind}: ${name}`, n >= KILLS_OF_EACH]),
+    ),
+  ).toEqual(Object.fromEntries(STEPS.map(({ kind, name }) => [`${kind}: ${name}`, true])));
+  expect([halfMade, lockedOut]).toEqual([0, 0]);
+});
 
 /** Somebody new for each step; those whose token is refreshed are signed in, and their token has ended. */
 async function peopleFor(gateway: GatewayProcess): Promise<Map<Step, Somebody>> {
