@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client as PostgresClient } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Client, createClient, sendToken, signInWithGitHub } from '../support/browser-like.ts';
+import { type Client, createClient, sendToken } from '../support/browser-like.ts';
 import { report } from '../support/figures.ts';
 import { type Surroundings, startSurroundings } from '../support/gateway.ts';
 import { type GatewayProcess, runCommand, startGatewayProcess } from '../support/gateway-process.ts';
@@ -133,7 +133,7 @@ async function peopleFor(gateway: GatewayProcess): Promise<Map<Step, Somebody>> 
   const people = STEPS.map(async (step) => {
     const { id, login } = addPerson(around.github);
     if (step.kind !== 'refresh') return [step, { id, login, client: createClient(gateway.url) }] as const;
-    const { client } = await signInWithGitHub(gateway, login);
+    const client = await signIn(gateway, step, { login });
     await holder.query(
       `update account set "accessTokenExpiresAt" = now() - interval '1 second' where "accountId" = $1`,
       [String(id)],
@@ -239,25 +239,49 @@ async function ready(
     const token = tokenOf(login);
     return () => sendToken(client, token);
   }
-  const started = await client.fetch('/api/auth/sign-in/social?provider=github&callbackURL=/api/home');
-  const url = started.headers.get('location') ?? '';
-  const callback = await gateway.github.control.authorize({ url, login });
-  return () => client.fetch(callback);
+  return callbackFor(gateway, client, login);
 }
 
 function tokenOf(login: string): string {
   return around.github.control.issueToken({ login, kind: 'classic', scopes: ['read:user', 'user:email'] });
 }
 
-async function signIn(gateway: GatewayProcess, { kind }: Step, { login }: Somebody): Promise<Client> {
-  if (kind !== 'pat') return (await signInWithGitHub(gateway, login)).client;
+async function signIn(
+  gateway: GatewayProcess,
+  { kind }: Pick<Step, 'kind'>,
+  { login }: Pick<Somebody, 'login'>,
+): Promise<Client> {
   const client = createClient(gateway.url);
-  await sendToken(client, tokenOf(login));
+  if (kind === 'pat') await patiently(() => sendToken(client, tokenOf(login)));
+  else await (await callbackFor(gateway, client, login))();
   return client;
 }
 
+/** Everything of a sign-in but its last request. */
+async function callbackFor(
+  { github }: GatewayProcess,
+  client: Client,
+  login: string,
+): Promise<() => Promise<Response>> {
+  const start = '/api/auth/sign-in/social?provider=github&callbackURL=/api/home';
+  const started = await patiently(() => client.fetch(start));
+  const url = started.headers.get('location') ?? '';
+  const callback = await github.control.authorize({ url, login });
+  return () => client.fetch(callback);
+}
+
+/** Just started, or on a busy machine, a gateway may refuse for a moment: that is nobody's end. */
+async function patiently(work: () => Promise<Response>): Promise<Response> {
+  for (let left = 20; ; left--) {
+    const response = await work();
+    if (response.status !== 503 || left === 0) return response;
+    await response.body?.cancel();
+    await sleep(500);
+  }
+}
+
 async function codeOf(client: Client): Promise<string> {
-  const response = await client.fetch('/api/x');
+  const response = await patiently(() => client.fetch('/api/x'));
   if (response.status === 200) return 'ok';
   return ((await response.json()) as { code: string }).code;
 }
