@@ -339,9 +339,7 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
       signInUrl: toSignIn,
     });
   });
-  app.register(async (scope) =>
-    registerGitHubWebhook(scope, { secret: config.webhookSecret, endAuthorization: parts.endAuthorization }),
-  );
+  app.register(async (scope) => registerGitHubWebhook(scope, { ...parts, secret: config.webhookSecret }));
   registerSignInPage(app, { publicUrl, trustedOrigins, hasGitHub: config.github.client !== null });
   registerReservedPaths(app);
   const extend: Sessions['extend'] = (session, cookieHeader) => {

@@ -1,6 +1,7 @@
 // GitHub tells when a person withdraws what they allowed this gateway: POST /_gateway/github/webhook.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import * as z from 'zod';
 import { GatewayError } from '../errors.ts';
 import { awaitsContinue, hasBody } from '../forwarding/request-body.ts';
@@ -11,6 +12,7 @@ export interface WebhookParts {
   readonly secret: string | null;
   /** Ends the sessions of the person with this GitHub id; throws when the store fails. */
   readonly endAuthorization: (githubId: string) => Promise<number>;
+  readonly logger: Pick<Logger, 'info'>;
 }
 
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -23,7 +25,7 @@ const revokedSchema = z.object({
 /** In a scope of its own: it reads bodies as they come. */
 export function registerGitHubWebhook(
   app: FastifyInstance,
-  { secret, endAuthorization }: WebhookParts,
+  { secret, endAuthorization, logger }: WebhookParts,
 ): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) =>
@@ -51,7 +53,10 @@ export function registerGitHubWebhook(
         const ended = await endAuthorization(githubId).catch((cause: unknown) => {
           throw new GatewayError('session-store-unavailable', { cause });
         });
-        request.log.info({ githubId, ended }, 'a person withdrew their authorization at GitHub');
+        logger.info(
+          { requestId: request.id, githubId, ended },
+          'a person withdrew their authorization at GitHub',
+        );
       }
       return reply.code(204).send();
     },

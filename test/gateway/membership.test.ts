@@ -4,6 +4,7 @@ import type { Person } from '../../src/demo/github/person.ts';
 import { createClient, post, sendToken, signInWithGitHub, signInWithToken } from '../support/browser-like.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
+import { UNHURRIED } from '../support/scale.ts';
 
 const config = (signIn: string) => `
 upstreams:
@@ -204,37 +205,48 @@ describe.each(['postgres+redis', 'sqlite'] as const)('on %s', (stores) => {
   });
 });
 
-test('a list that was changed counts for those who are signed in, from the start of the gateway', async () => {
-  const first = await startTestGateway({ config: config('{ organizations: [acme] }') });
-  onTestFinished(() => first.close());
-  const { login } = addPerson(first.github, { memberships: ACME });
-  const { client } = await signInWithGitHub(first, login);
-  expect((await client.fetch('/api/x')).status).toBe(200);
-  const other = await startTestGateway({ stores: 'sqlite', config: config('{ organizations: [umbrella] }') });
-  onTestFinished(() => other.close());
-  const { GATEWAY_CONFIG } = other.env;
-  const second = await first.another({ BETTER_AUTH_URL: first.url, GATEWAY_CONFIG: GATEWAY_CONFIG ?? '' });
-  onTestFinished(() => second.close());
-  const there = createClient(second.url, client.cookies);
-  expect(await there.json('/api/x')).toMatchObject({
-    code: 'membership-missing',
-    missingOrganizations: ['umbrella'],
-  });
-});
+test(
+  'a list that was changed counts for those who are signed in, from the start of the gateway',
+  UNHURRIED,
+  async () => {
+    const first = await startTestGateway({ config: config('{ organizations: [acme] }') });
+    onTestFinished(() => first.close());
+    const { login } = addPerson(first.github, { memberships: ACME });
+    const { client } = await signInWithGitHub(first, login);
+    expect((await client.fetch('/api/x')).status).toBe(200);
+    const other = await startTestGateway({
+      stores: 'sqlite',
+      config: config('{ organizations: [umbrella] }'),
+    });
+    onTestFinished(() => other.close());
+    const { GATEWAY_CONFIG } = other.env;
+    const second = await first.another({ BETTER_AUTH_URL: first.url, GATEWAY_CONFIG: GATEWAY_CONFIG ?? '' });
+    onTestFinished(() => second.close());
+    const there = createClient(second.url, client.cookies);
+    expect(await there.json('/api/x')).toMatchObject({
+      code: 'membership-missing',
+      missingOrganizations: ['umbrella'],
+    });
+  },
+);
 
-test('two gateways ask GitHub about a person in turn, and both feel what one has found', async () => {
-  const first = await startTestGateway({
-    config: config('{ organizations: [acme], recheck: 1s }'),
-  });
-  onTestFinished(() => first.close());
-  const second = await first.another({ BETTER_AUTH_URL: first.url });
-  onTestFinished(() => second.close());
-  const { login } = addPerson(first.github, { memberships: ACME });
-  const { client } = await signInWithGitHub(first, login);
-  const there = createClient(second.url, client.cookies);
-  for (const each of [client, there]) expect((await each.fetch('/api/x')).status).toBe(200);
-  first.github.control.setMemberships(login, []);
-  // Only one of them is asked for anything by now.
-  await expect.poll(async () => (await client.fetch('/api/x')).status, { timeout: 10_000 }).toBe(403);
-  await expect.poll(async () => (await there.fetch('/api/x')).status, { timeout: 2000 }).toBe(403);
-});
+test(
+  'two gateways ask GitHub about a person in turn, and both feel what one has found',
+  UNHURRIED,
+  async () => {
+    const first = await startTestGateway({
+      config: config('{ organizations: [acme], recheck: 1s }'),
+    });
+    onTestFinished(() => first.close());
+    const second = await first.another({ BETTER_AUTH_URL: first.url });
+    onTestFinished(() => second.close());
+    const { login } = addPerson(first.github, { memberships: ACME });
+    const { client } = await signInWithGitHub(first, login);
+    const there = createClient(second.url, client.cookies);
+    for (const each of [client, there]) expect((await each.fetch('/api/x')).status).toBe(200);
+    first.github.control.setMemberships(login, []);
+    // Only one of them is asked for anything by now.
+    await expect.poll(async () => (await client.fetch('/api/x')).status, { timeout: 10_000 }).toBe(403);
+    await expect.poll(async () => (await there.fetch('/api/x')).status, { timeout: 2000 }).toBe(403);
+  },
+);

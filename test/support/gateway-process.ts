@@ -10,7 +10,7 @@ import { keepForSearch, noteSecretsOf } from './secrecy/watch.ts';
 import { freePort } from './servers/port.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const START_LIMIT_MS = 50_000;
+const START_LIMIT_MS = 100_000;
 
 export interface GatewayProcess {
   readonly url: string;
