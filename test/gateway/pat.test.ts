@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createClient, post, signInWithGitHub } from '../support/browser-like.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
-import { readRedis } from '../support/redis.ts';
+import { dumpRedis } from '../support/redis.ts';
 import { type SendOptions, send } from '../support/send.ts';
 
 let addresses = 0;
@@ -272,7 +272,7 @@ describe.each(['postgres+redis', 'sqlite'] as const)('signing in with a token, o
     expect(log).toContain('/api/auth/pat-signin');
     for (const token of [oauthToken, pat, ...sessionTokens]) expect(log.includes(token), token).toBe(false);
     if (gateway.config.redisUrl === null) return;
-    const cached = await readRedis(gateway.config.redisUrl);
+    const cached = await dumpRedis(gateway.config.redisUrl);
     expect(cached).toContain('gateway:session:');
     for (const token of [oauthToken, pat, ...sessionTokens])
       expect(cached.includes(token), token).toBe(false);

@@ -5,7 +5,7 @@ import { type Client, createClient, post, signInWithGitHub } from '../support/br
 import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
-import { askRedis, readRedis } from '../support/redis.ts';
+import { askRedis, dumpRedis } from '../support/redis.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
 import { send } from '../support/send.ts';
 
@@ -35,7 +35,7 @@ test('no session, no cookie and no GitHub token is kept where it can be read', U
   const secrets: Secrets = { sessionTokens: [], cookies: [], githubTokens: [] };
   for (let person = 0; person < PEOPLE; person++) await aLife(person, secrets);
   const kept = {
-    redis: await readRedis(here.config.redisUrl ?? ''),
+    redis: await dumpRedis(here.config.redisUrl ?? ''),
     postgres: await here.store.dump(),
     log: [...here.logLines(), ...there.logLines()].join('\n'),
   };

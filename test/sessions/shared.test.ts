@@ -4,7 +4,7 @@ import type { Session } from '../../src/policy/session.ts';
 import { openRedis } from '../../src/sessions/redis.ts';
 import { createSharedTier, type SharedTier } from '../../src/sessions/shared.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
-import { askRedis, createRedisSpace, type RedisSpace, readRedis, startRedis } from '../support/redis.ts';
+import { askRedis, createRedisSpace, dumpRedis, type RedisSpace, startRedis } from '../support/redis.ts';
 
 const SECRET = 'a-secret-for-tests-0123456789abcdefghij';
 
@@ -85,7 +85,7 @@ describe('the shared tier', () => {
 
   test('keeps no token in key or value, and each entry for as long as it may stand in for the store', async () => {
     const key = await onlyKey('secret-token-of-a-session');
-    expect(await readRedis(space.url)).not.toContain('secret-token-of-a-session');
+    expect(await dumpRedis(space.url)).not.toContain('secret-token-of-a-session');
     const ttl = Number(await askRedis(space.url, 'TTL', key));
     expect(ttl).toBeGreaterThan(890);
     expect(ttl).toBeLessThanOrEqual(900);

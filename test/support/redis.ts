@@ -48,7 +48,7 @@ function claimKey(number: number): string {
 const READ: Readonly<Record<string, string>> = { string: 'get', hash: 'hgetall', set: 'smembers' };
 
 /** Every key and value, as text. */
-export async function readRedis(url: string): Promise<string> {
+export async function dumpRedis(url: string): Promise<string> {
   const redis = new Redis(url, { lazyConnect: true, connectTimeout: 2000, retryStrategy: () => null });
   redis.on('error', () => {});
   try {

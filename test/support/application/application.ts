@@ -10,7 +10,7 @@ import { freePort } from '../servers/port.ts';
 import { APPLICATION_SCHEMA } from './schema.ts';
 
 const SERVER = fileURLToPath(new URL('./server.ts', import.meta.url));
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_MS = 60_000;
 
 export interface Application {
   readonly url: string;

@@ -2,7 +2,7 @@
 // stores before they are gone. Results go to a folder; global-setup.ts adds them up, and fails the run for a hit.
 import { ServerResponse } from 'node:http';
 import { afterAll, expect, inject } from 'vitest';
-import { readRedis } from '../redis.ts';
+import { dumpRedis } from '../redis.ts';
 import { openTestStore } from '../store.ts';
 import { findSecrets } from './find-secrets.ts';
 import { type Place, writeSearched } from './results.ts';
@@ -69,7 +69,7 @@ export async function searchStores(env: Readonly<Record<string, string | undefin
     }
   });
   if (env.REDIS_URL)
-    await reading('redis', async () => search('redis', await readRedis(String(env.REDIS_URL))));
+    await reading('redis', async () => search('redis', await dumpRedis(String(env.REDIS_URL))));
 }
 
 async function reading(place: Place, work: () => Promise<void>): Promise<void> {
