@@ -13,7 +13,7 @@ import { SCENARIOS } from './scenarios.ts';
 
 const order = orderOf(process.argv.slice(2));
 if (order.kind === 'deployment') say(deploymentReport(await loadDeployment(order)));
-else if (order.kind === 'report') await writeReport(await readResults());
+else if (order.kind === 'report') await reportAnew();
 else await measureAll(order);
 
 async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }>): Promise<void> {
@@ -41,6 +41,12 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
   }
   say(markdown(results));
   if (!quick && only === '') await writeResults(results);
+}
+
+async function reportAnew(): Promise<void> {
+  const results = await readResults();
+  if (!results) throw new Error('No results are kept yet');
+  await writeReport(results);
 }
 
 function orderOf(args: readonly string[]): Order {
