@@ -23,7 +23,7 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
     SCENARIOS,
     (label) => label.toLowerCase().includes(text) && (!check || bounded.has(label)),
   );
-  if (scenarios.length === 0) throw new Error(`Nothing has "${only}" in its name`);
+  if (scenarios.length === 0) return giveUp(`Nothing has "${only}" in its name.`);
   // The bench itself, and what it starts without saying where, keeps away from the server's core.
   moveTo('load', process.pid);
   await using opened = new AsyncDisposableStack();
@@ -45,7 +45,7 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
 
 async function reportAnew(): Promise<void> {
   const results = await readResults();
-  if (!results) throw new Error('No results are kept yet');
+  if (!results) return giveUp('No results are kept yet.');
   await writeReport(results);
 }
 
@@ -69,6 +69,11 @@ function boundedLabels(): Set<string> {
 function endWithSignals(opened: AsyncDisposableStack): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => opened.disposeAsync().finally(() => process.exit(1)));
+}
+
+function giveUp(why: string): void {
+  process.stderr.write(`${why}\n`);
+  process.exitCode = 1;
 }
 
 function say(text: string): void {
