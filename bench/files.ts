@@ -1,4 +1,5 @@
 // Where results are kept: results/latest.json, and what is made of it.
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { charts } from './charts.ts';
 import { excerpt, markdown } from './report.ts';
@@ -7,6 +8,7 @@ import type { Results } from './results.ts';
 const FOLDER = new URL('results/', import.meta.url);
 const LATEST = new URL('latest.json', FOLDER);
 const README = new URL('../README.md', import.meta.url);
+const NONE = 'No results are kept yet: `npm run bench` writes them here.';
 export const BEGIN = '<!-- written by npm run bench -->';
 export const END = '<!-- end of what npm run bench writes -->';
 
@@ -25,12 +27,13 @@ export async function writeReport(results: Results): Promise<void> {
   await writeFile(README, withExcerpt(await readFile(README, 'utf8'), results));
 }
 
-export async function readResults(): Promise<Results> {
-  return JSON.parse(await readFile(LATEST, 'utf8')) as Results;
+/** @returns null when none are kept */
+export async function readResults(): Promise<Results | null> {
+  return existsSync(LATEST) ? (JSON.parse(await readFile(LATEST, 'utf8')) as Results) : null;
 }
 
-export function withExcerpt(readme: string, results: Results): string {
+export function withExcerpt(readme: string, results: Results | null): string {
   const [before, after] = [readme.indexOf(BEGIN), readme.indexOf(END)];
   if (before === -1 || after < before) throw new Error(`README.md has lost its line ${BEGIN} or ${END}`);
-  return `${readme.slice(0, before + BEGIN.length)}\n\n${excerpt(results)}\n\n${readme.slice(after)}`;
+  return `${readme.slice(0, before + BEGIN.length)}\n\n${results ? excerpt(results) : NONE}\n\n${readme.slice(after)}`;
 }

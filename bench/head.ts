@@ -19,7 +19,7 @@ export function headOf(sizes: Sizes): Head {
     versions: { gateway: commit(), Node: process.version, ...packages(), ...programs() },
     settings: [
       `${sizes.connections} connections, 1 KB answer, 1.4 KB of cookies to everybody`,
-      `${sizes.rounds} rounds of ${sizes.seconds} s, medians`,
+      `medians of ${sizes.rounds} rounds, each of the requests of ${sizes.seconds} s`,
       pinning(),
       `large store: ${sizes.manySessions.toLocaleString('en')} sessions in Postgres and Redis`,
     ],

@@ -13,7 +13,7 @@ import { SCENARIOS } from './scenarios.ts';
 
 const order = orderOf(process.argv.slice(2));
 if (order.kind === 'deployment') say(deploymentReport(await loadDeployment(order)));
-else if (order.kind === 'report') await writeReport(await readResults());
+else if (order.kind === 'report') await reportAnew();
 else await measureAll(order);
 
 async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }>): Promise<void> {
@@ -23,7 +23,7 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
     SCENARIOS,
     (label) => label.toLowerCase().includes(text) && (!check || bounded.has(label)),
   );
-  if (scenarios.length === 0) throw new Error(`Nothing has "${only}" in its name`);
+  if (scenarios.length === 0) return giveUp(`Nothing has "${only}" in its name.`);
   // The bench itself, and what it starts without saying where, keeps away from the server's core.
   moveTo('load', process.pid);
   await using opened = new AsyncDisposableStack();
@@ -41,6 +41,12 @@ async function measureAll({ quick, only, check }: Extract<Order, { kind: 'run' }
   }
   say(markdown(results));
   if (!quick && only === '') await writeResults(results);
+}
+
+async function reportAnew(): Promise<void> {
+  const results = await readResults();
+  if (!results) return giveUp('No results are kept yet.');
+  await writeReport(results);
 }
 
 function orderOf(args: readonly string[]): Order {
@@ -63,6 +69,11 @@ function boundedLabels(): Set<string> {
 function endWithSignals(opened: AsyncDisposableStack): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => opened.disposeAsync().finally(() => process.exit(1)));
+}
+
+function giveUp(why: string): void {
+  process.stderr.write(`${why}\n`);
+  process.exitCode = 1;
 }
 
 function say(text: string): void {

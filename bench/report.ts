@@ -112,7 +112,9 @@ function others({ measured }: Results): string {
 }
 
 function boundRows(results: Results): string[][] {
-  return checkBounds(results).map(boundRow);
+  return checkBounds(results)
+    .filter(({ outcome }) => outcome !== 'not measured')
+    .map(boundRow);
 }
 
 function boundRow({ bound, measured, noise, outcome }: Verdict): string[] {

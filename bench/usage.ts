@@ -4,7 +4,7 @@ import { childrenOf } from '../test/support/servers/processes.ts';
 
 const TICKS_PER_SECOND = 100;
 
-/** CPU seconds used so far by these processes, all their threads and children. */
+/** CPU seconds used so far by these processes, all their threads and children, those that have ended included. */
 export function cpuSeconds(pids: readonly number[]): number {
   return sum(treesOf(pids).map(cpuOf));
 }
@@ -18,12 +18,15 @@ function treesOf(pids: readonly number[]): number[] {
   return [...new Set(pids.flatMap((pid) => [pid, ...treesOf(childrenOf(pid))]))];
 }
 
-/** The scheduler counts nanoseconds, thread by thread; where it does not say, there are the ticks of 10 ms. */
+/**
+ * The scheduler counts nanoseconds, thread by thread; where it does not say, there are ticks of 10 ms. Of children that
+ * have ended there are only ticks, with their parent.
+ */
 function cpuOf(pid: number): number {
   const counted = sum(threadsOf(pid).map((thread) => Number.parseInt(read(`${thread}/schedstat`), 10) || 0));
-  if (counted > 0) return counted / 1e9;
-  const fields = read(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ') ?? [];
-  return sum(fields.slice(11, 13).map(Number)) / TICKS_PER_SECOND;
+  const ticks = (read(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ') ?? []).slice(11, 15).map(Number);
+  const own = counted > 0 ? counted / 1e9 : sum(ticks.slice(0, 2)) / TICKS_PER_SECOND;
+  return own + sum(ticks.slice(2)) / TICKS_PER_SECOND;
 }
 
 function threadsOf(pid: number): string[] {
