@@ -9,6 +9,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: scale({ quick: 20_000, full: 600_000 }),
     hookTimeout: 60_000,
+    // The machine may have more to do than this test.
+    expect: { poll: { timeout: 10_000 } },
     // Vitest prints the seed; `--sequence.seed=N` repeats an order.
     sequence: { shuffle: true },
     globalSetup: './test/support/global-setup.ts',
