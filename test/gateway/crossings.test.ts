@@ -6,6 +6,7 @@ import { signInWithGitHub } from '../support/browser-like.ts';
 import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
+import { sendBytes } from '../support/raw-socket.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
 
 const REQUESTS = scale({ quick: 800, full: 100_000 });
@@ -90,6 +91,45 @@ async function signAllIn() {
   await Promise.all(Array.from({ length: SIGN_INS_AT_ONCE }, one));
   return people.slice(0, PEOPLE);
 }
+
+test(
+  'requests of many on one connection are answered in order, each as whose it is',
+  UNHURRIED,
+  async (context) => {
+    const people = await Promise.all([null, null, signIn(), signIn(), signIn()]);
+    const rounds = scale({ quick: 4, full: 200 });
+    let swaps = 0;
+    for (let round = 0; round < rounds; round++) {
+      const asked = Array.from({ length: 50 }, (_none, at) => ({
+        person: people[(at * 7 + round) % people.length] ?? null,
+        path: at % 3 === 0 ? '/optional/x' : '/plain/x',
+        id: `${round}-${at}`,
+      }));
+      const texts = asked.map(({ person, path, id }, at) => {
+        const cookie = person === null ? '' : `Cookie: ${person.cookie}\r\n`;
+        const last = at === asked.length - 1 ? 'Connection: close\r\n' : '';
+        return `GET ${path}?id=${id} HTTP/1.1\r\nHost: a\r\n${cookie}${last}\r\n`;
+      });
+      const { head, body } = await sendBytes(gateway.url, texts.join(''));
+      const answers = `${head}\r\n\r\n${body}`.split(/(?=HTTP\/1\.1 \d{3} )/);
+      expect(answers).toHaveLength(asked.length);
+      for (const [at, { person, path, id }] of asked.entries()) {
+        const answer = answers[at] ?? '';
+        const isRefused = person === null && path === '/plain/x';
+        const isOwn = isRefused
+          ? answer.startsWith('HTTP/1.1 401 ') && answer.includes('"code":"no-session-cookie"')
+          : answer.startsWith('HTTP/1.1 200 ') && answer.includes(`"url":"${path}?id=${id}"`);
+        const told = /"x-forwarded-user":"([^"]*)"/.exec(answer)?.[1];
+        if (!isOwn || told !== (isRefused ? undefined : person?.userId)) swaps++;
+      }
+    }
+    report(context, {
+      'requests in one connection: tried': rounds * 50,
+      'requests in one connection: swaps': swaps,
+    });
+    expect(swaps).toBe(0);
+  },
+);
 
 async function signIn() {
   const { client } = await signInWithGitHub(gateway, addPerson(gateway.github).login);
