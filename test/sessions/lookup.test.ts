@@ -10,7 +10,7 @@ import { createRevocationLog, type RevocationLog } from '../../src/sessions/revo
 import { createSharedTier, type SharedTier } from '../../src/sessions/shared.ts';
 import { storeReader } from '../../src/sessions/store.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
-import { openSeededStore, type SeededStore } from '../support/seeded-store.ts';
+import { idOf, openSeededStore, type SeededStore } from '../support/seeded-store.ts';
 
 const NAME = 'better-auth.session_token';
 const SECRETS = ['the-first-secret-0123456789-abcdefghij', 'the-older-secret-0123456789-abcdefghij'] as const;
@@ -66,7 +66,7 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
   test('finds a session, from the store first and then from the tier that is nearest', async () => {
     const { userId, token } = await newSession();
     const first = await lookUp(cookieOf(token));
-    expect(first).toMatchObject({ outcome: 'found', tier: 'store', session: { userId, id: `id-${token}` } });
+    expect(first).toMatchObject({ outcome: 'found', tier: 'store', session: { userId, id: idOf(token) } });
     const second = await lookUp(cookieOf(token));
     expect(second).toEqual({ ...first, tier: redis ? 'shared' : 'store' });
     expect(queries).toBe(redis ? 1 : 2);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Session } from '../../src/policy/session.ts';
 import { type ReadSession, storeReader } from '../../src/sessions/store.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
-import { openSeededStore, type PersonRow, type SeededStore } from '../support/seeded-store.ts';
+import { idOf, openSeededStore, type PersonRow, type SeededStore } from '../support/seeded-store.ts';
 
 describe.each(['postgres', 'sqlite'] as const)('the store on %s', (stores) => {
   let store: SeededStore;
@@ -31,7 +31,7 @@ describe.each(['postgres', 'sqlite'] as const)('the store on %s', (stores) => {
     expect(await read(token)).toEqual({
       found: 'session',
       session: {
-        id: `id-${token}`,
+        id: idOf(token),
         userId,
         expiresAt: soon.getTime(),
         impersonatedBy: null,

@@ -24,7 +24,7 @@ export interface SeededStore {
   readonly rows: TestStore;
   /** @returns the user id */
   addPerson(person?: PersonRow): Promise<string>;
-  /** @returns the session token; the session's id is the token with `id-` before it */
+  /** @returns the session token; see {@link idOf} for the session's id */
   addSession(userId: string, session?: { expiresAt?: Date; impersonatedBy?: string }): Promise<string>;
   close(): Promise<void>;
 }
@@ -84,7 +84,7 @@ export async function openSeededStore(stores: TestGatewayOptions['stores']): Pro
       await rows.query(
         `insert into session (id, token, "userId", "expiresAt", "impersonatedBy", "createdAt", "updatedAt")
          values ($1, $2, $3, $4, $5, $6, $6)`,
-        `id-${token}`,
+        idOf(token),
         token,
         userId,
         expiresAt.toISOString(),
@@ -104,4 +104,9 @@ export async function openSeededStore(stores: TestGatewayOptions['stores']): Pro
 /** Like Better Auth's: 32 characters. */
 function newToken(): string {
   return randomBytes(16).toString('hex');
+}
+
+/** A session's id here. Its token must not stand in it: ids are told to Redis. */
+export function idOf(token: string): string {
+  return `id-${[...token].reverse().join('')}`;
 }
