@@ -1,5 +1,5 @@
 // GET /api/user-scopes: what the person's GitHub token may do, as far as is known. POST: as GitHub says now.
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import { isCrossSite } from '../policy/cross-site.ts';
 import { decide } from '../policy/decide.ts';
@@ -31,7 +31,7 @@ export function registerUserScopes(app: FastifyInstance, parts: UserScopesParts)
     timeWindow: 60_000,
     keyGenerator: (request) => `user-scopes:${request.record.userId}`,
   });
-  app.all(USER_SCOPES_PATH, async (request, reply) => {
+  const answer = async (request: FastifyRequest, reply: FastifyReply) => {
     request.record.route = USER_SCOPES_PATH;
     if (request.method !== 'GET' && request.method !== 'POST')
       throw new GatewayError('method-not-allowed', { headers: { allow: 'GET, POST' } });
@@ -48,6 +48,15 @@ export function registerUserScopes(app: FastifyInstance, parts: UserScopesParts)
       throw refusalOf(decision, request, { outcome: 'found', session, tier: 'store' }, parts);
     }
     return scopesOf(await personOf(request, parts));
+  };
+  app.route({
+    method: app.supportedMethods,
+    url: USER_SCOPES_PATH,
+    // Before a body would be read: none is wanted.
+    onRequest: async (request, reply) => reply.send(await answer(request, reply)),
+    handler: () => {
+      throw new GatewayError('internal-error');
+    },
   });
 }
 

@@ -73,7 +73,11 @@ test('an upload of 1 GB without a session is 401 at once: of it next to nothing 
     }
   }
   const bytesRead = accepted.slice(before).map((socket) => socket.bytesRead);
-  report(context, { 'refused uploads of 1 GB: tried': uploads, mostBytesReadOfOne: Math.max(...bytesRead) });
+  report(context, {
+    'refused uploads of 1 GB: tried': uploads,
+    'refused uploads of 1 GB: read beyond 64 KiB': bytesRead.filter((bytes) => bytes > 64 * KIB).length,
+    mostBytesReadOfOne: Math.max(...bytesRead),
+  });
   expect(outcomes).toEqual({ 'HTTP/1.1 401 no-session-cookie read in full': uploads });
   expect(Math.max(...bytesRead)).toBeLessThanOrEqual(64 * KIB);
   expect(gateway.upstream.seen).toEqual([]);
@@ -87,7 +91,8 @@ test.each([
   ['of an unknown path', 'POST /nowhere HTTP/1.1', 404],
   ['of a path in two readings', 'POST /public//x HTTP/1.1', 400],
   ['whose path is no path at all', 'POST /%zz HTTP/1.1', 400],
-  ['to an endpoint that takes none', 'POST /api/user-scopes HTTP/1.1', 405],
+  ['to an endpoint that takes none', 'POST /api/auth/ok HTTP/1.1', 405],
+  ['to an endpoint without a session', 'POST /api/user-scopes HTTP/1.1', 401],
   ['to a reserved path', 'POST /_gateway/x HTTP/1.1', 404],
   ['too long for a token', 'POST /api/auth/pat-signin HTTP/1.1', 413],
 ])('an upload %s is refused without being read', async (_what, line, status) => {
