@@ -1,4 +1,5 @@
-// How a request moves: to one target over HTTP/1.1 and its answer back, both streamed, nothing kept.
+// How a request moves: to one target over HTTP/1.1, or by way of http2.ts, and its answer back, both streamed, nothing
+// kept.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';

@@ -1,7 +1,8 @@
 // HTTP/2 to one target, in the shape of an undici dispatcher. undici's own HTTP/2 (7.30) lets an upload wait until its
 // connection is idle, takes an answer that was cut for a whole one, and fails what is under way at every GOAWAY.
 import { Dispatcher } from 'undici';
-import { type Http2ConnectionOptions, Http2Connections } from './http2-connections.ts';
+import type { Http2ConnectionOptions } from './http2-connection.ts';
+import { Http2Connections } from './http2-connections.ts';
 import { type Http2DispatchOptions, Http2Exchange } from './http2-exchange.ts';
 import type { Connection, TargetConnections } from './target-connections.ts';
 

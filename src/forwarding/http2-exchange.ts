@@ -3,7 +3,8 @@ import { type ClientHttp2Stream, constants } from 'node:http2';
 import type { Readable } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
-import type { Http2Connection, Http2Connections, Passenger } from './http2-connections.ts';
+import type { Http2Connection } from './http2-connection.ts';
+import type { Http2Connections, Passenger } from './http2-connections.ts';
 
 export interface Http2DispatchOptions extends Dispatcher.DispatchOptions {
   /** Called just before the first byte of the request is sent. */
@@ -45,7 +46,7 @@ export class Http2Exchange implements Passenger {
     this.#timer = setTimeout(this.#onTimeout, options.headersTimeout ?? 0);
     this.#body?.pause();
     this.#body?.once('error', (error) => this.#abort(error));
-    connections.await(this);
+    connections.admit(this);
   }
 
   board(connection: Http2Connection): void {
@@ -60,7 +61,7 @@ export class Http2Exchange implements Passenger {
       if (this.#body !== null) this.#sendBody(stream, this.#body);
     } catch (cause) {
       if (connection.isUsable) this.#abort(new GatewayError('bad-request', { cause }));
-      else this.#connections.await(this);
+      else this.#connections.admit(this);
     }
   }
 
@@ -124,7 +125,7 @@ export class Http2Exchange implements Passenger {
     this.#wasRefused = true;
     this.#stream = null;
     this.#body?.pause();
-    this.#connections.await(this);
+    this.#connections.admit(this);
   }
 
   #sendBody(stream: ClientHttp2Stream, body: Readable): void {

@@ -311,6 +311,14 @@ describe('a target is refused', () => {
     expect(config.upstreams.hub).toMatchObject({ protocol, targets: [target] });
   });
 
+  test('when a GitHub token would go to it over h2c, but not when it is a socket', () => {
+    const token = 'protocol: h2c\ngithubToken: forwarded';
+    expect(faultsOf(withTarget('http://hub.internal', token))).toEqual([
+      { place: expect.any(String), message: expect.stringContaining('in the clear') },
+    ]);
+    expect(loadText(withTarget('unix:/run/api.sock', token)).upstreams.hub?.githubToken).toBe('forwarded');
+  });
+
   test('when it is one of several', () => {
     const text = withUpstream('targets: [http://127.0.0.1:1, x, http://127.0.0.1:3]');
     expect(faultsOf(text).map(({ place }) => place)).toEqual(['gateway.yaml:3:35']);
