@@ -322,7 +322,8 @@ function registerRoutes(app: FastifyInstance, config: GatewayConfig, parts: Rout
       callAuthInTransaction: (request) => callAuth(auth.handler, request, database.inTransaction),
       authCookies,
       staleCookies,
-      lookUpInStore: admitted(sessions.lookUpInStore),
+      lookUpInStore: sessions.lookUpInStore,
+      lookUpAdmitted: admitted(sessions.lookUpInStore),
       onSignedOutEverywhere: async (userId) => {
         if (config.githubTokens.onSignOutEverywhere === 'delete') await parts.deleteToken(userId);
       },

@@ -23,6 +23,8 @@ export interface AuthRouteParts {
   readonly staleCookies: (header: string, setCookies: readonly string[]) => string[];
   /** Asks the store, past every cache. */
   readonly lookUpInStore: LookUpSession;
+  /** As lookUpInStore; and may the person be here? */
+  readonly lookUpAdmitted: LookUpSession;
   /** The Set-Cookie line for a session whose cookie an older secret has signed. */
   readonly resign: (session: Session, cookieHeader: string | undefined) => string | null;
   /** Told after every session of a person was ended. Never throws. */
@@ -64,7 +66,9 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
       onRequest: async (request, reply) => {
         admit(request, endpoint, parts);
         if (path === '/pat-signin') await limitPatSignIn(request);
-        const session = await checkSession(request, endpoint.session, parts.lookUpInStore);
+        // Whoever leaves may, whatever else is said of them.
+        const lookUp = endpoint.session === 'ending' ? parts.lookUpInStore : parts.lookUpAdmitted;
+        const session = await checkSession(request, endpoint.session, lookUp);
         const line =
           session && endpoint.session === 'checked' && parts.resign(session, request.headers.cookie);
         // What Better Auth says of it comes later, and counts.
@@ -109,7 +113,7 @@ async function checkSession(
   if (use === 'open') return null;
   const lookup = await lookUp(request.headers.cookie);
   if (lookup.outcome === 'failed')
-    throw new GatewayError('session-store-unavailable', { cause: lookup.cause });
+    throw new GatewayError(lookup.code ?? 'session-store-unavailable', { status: 503, cause: lookup.cause });
   if (lookup.outcome === 'found') {
     request.record.userId = lookup.session.userId;
     request.record.impersonatedBy = lookup.session.impersonatedBy;

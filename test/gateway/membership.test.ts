@@ -149,6 +149,7 @@ describe.each(['postgres+redis', 'sqlite'] as const)('on %s', (stores) => {
   test('GitHub is away at a check: its last answer counts for a while, then nobody is let in on it', async () => {
     const { login } = person(ACME, quick);
     const { client } = await signInWithGitHub(quick, login);
+    const { client: leaving } = await signInWithGitHub(quick, login);
     const signedInAt = Date.now();
     quick.github.control.fail('server-error', { path: '/user/**' });
     await expect
@@ -160,6 +161,10 @@ describe.each(['postgres+redis', 'sqlite'] as const)('on %s', (stores) => {
       'github-unavailable',
       expect.stringMatching(/^\d+$/),
     ]);
+    expect(
+      (await leaving.fetch('/api/auth/sign-out', post())).status,
+      'whoever leaves need not be asked about',
+    ).toBe(200);
     quick.github.control.heal();
     await expect.poll(async () => (await client.fetch('/api/x')).status, { timeout: 10_000 }).toBe(200);
   });
