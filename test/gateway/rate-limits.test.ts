@@ -4,7 +4,7 @@ import { createClient, post, signInWithGitHub } from '../support/browser-like.ts
 import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
-import { type RedisServer, readRedis, startRedis } from '../support/redis.ts';
+import { type RedisServer, dumpRedis, startRedis } from '../support/redis.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
 import { send } from '../support/send.ts';
 
@@ -168,7 +168,7 @@ test('two gateways on one Redis count together, exact within 1 %', UNHURRIED, as
   await Promise.all([gateway, gateway, gateway, second, second, second].map(({ url }) => askOnAndOn(url)));
   report(context, { limit: REQUESTS, passed: counts.passed, refused: counts.refused });
   expect(Math.abs(counts.passed - REQUESTS)).toBeLessThanOrEqual(REQUESTS / 100);
-  expect(await readRedis(gateway.config.redisUrl as string)).not.toMatch(/session_token|gho_/);
+  expect(await dumpRedis(gateway.config.redisUrl as string)).not.toMatch(/session_token|gho_/);
 });
 
 describe('while Redis is away', () => {
