@@ -46,7 +46,7 @@ import { registerSignInPage } from './http/sign-in-page.ts';
 import { DURATION_BOUNDS, Traffic } from './http/traffic.ts';
 import { registerUserScopes } from './http/user-scopes.ts';
 import { registerOverloadMetrics, registerUpstreamMetrics } from './load-metrics.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
 import {
   type AdmissionRules,
   admitsEveryone,
@@ -69,6 +69,8 @@ const MOST_COUNTED = 50_000;
 export interface GatewayOptions {
   /** Writes to stdout unless given. */
   readonly logger?: Logger;
+  /** Its number, where it is one of several processes: then it has no operator's port of its own. */
+  readonly worker?: number;
 }
 
 /**
@@ -83,7 +85,7 @@ export async function createGateway(
   options: GatewayOptions = {},
 ): Promise<FastifyInstance> {
   const tlsFiles = readTls(config);
-  const logger = options.logger ?? createLogger(config.logLevel);
+  const logger = options.logger ?? createLogger(config.logLevel, undefined, options.worker);
   for (const warning of configWarnings(config)) logger.warn(warning);
   const isTrusted = trustAddresses(config.trustedProxies);
   const readOrigin = originReader(config.publicUrl, isTrusted);
@@ -155,16 +157,12 @@ export async function createGateway(
     }),
   });
   const state = { database, redis, listener: hearing.state, onDatabase: sessions.storeAnswered };
-  serveAdmin(
-    app,
-    config,
-    {
-      metrics,
-      upstreams: reportUpstreams,
-      checkReadiness: () => readiness({ ...state, onError: () => {} }),
-    },
-    logger,
-  );
+  app.decorate('reports', {
+    metrics,
+    upstreams: reportUpstreams,
+    checkReadiness: () => readiness({ ...state, onError: () => {} }),
+  });
+  if (options.worker === undefined) serveAdmin(app, config, app.reports, logger);
   app.addHook('onListen', async () => {
     logger.info({ addresses: app.addresses() }, 'gateway listens');
     await sayWhatIsMissing(state, logger);
@@ -414,5 +412,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The operator's server. */
     admin: FastifyInstance;
+    /** What that server tells. */
+    reports: AdminParts & { readonly metrics: Metrics };
   }
 }

@@ -4,10 +4,16 @@ import type { TargetReport, UpstreamReport } from './forwarding/upstream-report.
 
 export function registerUpstreamMetrics(registry: Registry, read: () => readonly UpstreamReport[]): void {
   const registers = [registry];
-  const ofTargets = (name: string, help: string, value: (target: TargetReport) => number) =>
+  const ofTargets = (
+    name: string,
+    help: string,
+    value: (target: TargetReport) => number,
+    aggregator: 'sum' | 'min' = 'sum',
+  ) =>
     new Gauge({
       name,
       help,
+      aggregator,
       labelNames: ['upstream', 'target'],
       registers,
       collect() {
@@ -15,8 +21,11 @@ export function registerUpstreamMetrics(registry: Registry, read: () => readonly
           for (const each of targets) this.set({ upstream, target: each.target }, value(each));
       },
     });
-  ofTargets('gateway_upstream_up', '1 for a target that is in turn, 0 for one that is not.', ({ state }) =>
-    state === 'up' ? 1 : 0,
+  ofTargets(
+    'gateway_upstream_up',
+    '1 for a target that is in turn, 0 for one that is not.',
+    ({ state }) => (state === 'up' ? 1 : 0),
+    'min',
   );
   ofTargets('gateway_upstream_in_flight', 'Requests under way to a target.', ({ inFlight }) => inFlight);
   ofTargets(
@@ -94,6 +103,7 @@ export function registerOverloadMetrics(registry: Registry, state: OverloadState
   new Gauge({
     name: 'gateway_overloaded',
     help: '1 while the gateway refuses requests because it has too much to do.',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(state.isOverloaded ? 1 : 0);
@@ -102,6 +112,7 @@ export function registerOverloadMetrics(registry: Registry, state: OverloadState
   new Gauge({
     name: 'gateway_event_loop_delay_seconds',
     help: 'By how much the event loop was late when last looked at.',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(state.delayMs / 1000);

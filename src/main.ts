@@ -1,19 +1,26 @@
 // The process edge: the only file that touches process.*. Every command of the CLI is here.
+import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { Command } from 'commander';
 import { ConfigError } from './config/faults.ts';
-import { loadConfig } from './config/load.ts';
+import { type GatewayConfig, loadConfig } from './config/load.ts';
 import { configJsonSchema } from './config/schema.ts';
 import { DataFolderBusy } from './database/file-lock.ts';
 import { type MigrationPlan, MigrationRefused } from './database/migrate.ts';
 import { startSampleApi } from './demo/api.ts';
 import { startDemo } from './demo/demo.ts';
 import { createGateway, migrateStore, rotateStoredKeys } from './gateway.ts';
+import { createWorkersAdmin, workersLogger } from './workers/operate.ts';
+import { answerSupervisor, tellSupervisor } from './workers/questions.ts';
+import type { MetricReading } from './workers/readings.ts';
+import { Supervisor, WorkerFailed } from './workers/supervisor.ts';
 
 /** Longest an orderly end may take before the process leaves anyway. */
 const GRACE_MS = 10_000;
 /** Signals that follow the first within this time are the same one, on another way. */
 const ECHO_MS = 500;
+/** How much longer than its workers the supervisor waits. */
+const SUPERVISED_MS = 1000;
 
 /** Refused logins, unknown databases and connections that nobody takes: SQLSTATE classes 28, 3D, 57 and the socket's. */
 const DATABASE_CODES = /^(28...|3D...|57...|ECONNREFUSED|ENOTFOUND|ETIMEDOUT)$/;
@@ -31,9 +38,13 @@ program
   .description('run the gateway that GATEWAY_CONFIG and the environment describe')
   .action(async () => {
     const config = loadConfig(process.env);
-    const gateway = await createGateway(config);
-    endWithProcess(() => gateway.close());
-    await gateway.listen({ host: config.host, port: config.port });
+    if (cluster.worker) await runWorker(config, cluster.worker.id);
+    else if (config.workers > 1) await supervise(config);
+    else {
+      const gateway = await createGateway(config);
+      endWithProcess(() => gateway.close());
+      await gateway.listen({ host: config.host, port: config.port });
+    }
   });
 
 program
@@ -97,10 +108,40 @@ program
     say(JSON.stringify({ name: 'api', url: api.url }));
   });
 
-await program.parseAsync().catch((error: unknown) => {
-  process.stderr.write(`${explain(error)}\n`);
+await program.parseAsync().catch(async (error: unknown) => {
+  // One of several says it once for all of them.
+  if (cluster.isWorker) await tellSupervisor({ kind: 'failed', message: explain(error) });
+  else process.stderr.write(`${explain(error)}\n`);
   process.exit(1);
 });
+
+/** One of several processes on the main port. */
+async function runWorker(config: GatewayConfig, worker: number): Promise<void> {
+  const gateway = await createGateway(config, { worker });
+  const { checkReadiness, upstreams, metrics } = gateway.reports;
+  const count = async () => (await metrics.registry.getMetricsAsJSON()) as MetricReading[];
+  const end = endWithProcess(async () => {
+    await gateway.close();
+    await tellSupervisor({ kind: 'counted', metrics: await count() });
+  });
+  answerSupervisor({ readiness: checkReadiness, upstreams, metrics: count }, end);
+  await gateway.listen({ host: config.host, port: config.port });
+}
+
+/** All of them, and the operator's port. */
+async function supervise(config: GatewayConfig): Promise<void> {
+  const supervisor = new Supervisor(config.workers, workersLogger(config.logLevel));
+  let isEnding = false;
+  const admin = createWorkersAdmin(supervisor, () => isEnding);
+  await admin.listen({ host: config.adminHost, port: config.adminPort });
+  endWithProcess(async () => {
+    isEnding = true;
+    await supervisor.close();
+    await admin.close();
+  }, GRACE_MS + SUPERVISED_MS);
+  process.on('SIGHUP', () => void supervisor.renew());
+  await supervisor.start();
+}
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -124,6 +165,7 @@ function describePlan({ statements, tables, keeps, triggers }: MigrationPlan): s
 
 /** Faults of the operator's making are told in words; anything else is ours, with its stack. */
 function explain(error: unknown): string {
+  if (error instanceof WorkerFailed) return error.message;
   if (error instanceof ConfigError || error instanceof DataFolderBusy || error instanceof MigrationRefused)
     return error.message;
   const { code, message, stack } = error as NodeJS.ErrnoException;
@@ -140,19 +182,24 @@ function explain(error: unknown): string {
   return stack ?? String(error);
 }
 
-function endWithProcess(close: () => Promise<unknown>): void {
+/** @returns what ends the process as a signal does */
+function endWithProcess(close: () => Promise<unknown>, graceMs = GRACE_MS): () => void {
   let endingSince: number | null = null;
-  const end = () => {
-    // A second Ctrl-C means now. npm and bin.js pass on the first, which the terminal sent to this process already.
-    if (endingSince !== null && performance.now() - endingSince > ECHO_MS) process.exit(1);
+  const begin = () => {
     if (endingSince !== null) return;
     endingSince = performance.now();
-    setTimeout(() => process.exit(1), GRACE_MS).unref();
+    setTimeout(() => process.exit(1), graceMs).unref();
     close().then(
       () => process.exit(0),
       () => process.exit(1),
     );
   };
-  process.on('SIGINT', end);
-  process.on('SIGTERM', end);
+  const onSignal = () => {
+    // A second Ctrl-C means now. npm and bin.js pass on the first, which the terminal sent to this process already.
+    if (endingSince !== null && performance.now() - endingSince > ECHO_MS) process.exit(1);
+    begin();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return begin;
 }

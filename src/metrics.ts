@@ -44,6 +44,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     name: 'gateway_degraded',
     help: '1 while the gateway works without one of its stores, by state; see the log for the cause.',
     labelNames: ['state'],
+    aggregator: 'max',
     registers,
   });
   for (const state of sources.states) degraded.set({ state }, 0);

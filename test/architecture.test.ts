@@ -33,8 +33,9 @@ const ALLOWED: Record<string, string[]> = {
     'metrics',
     'load-metrics',
   ],
+  workers: ['forwarding', 'http'],
   demo: ['gateway', 'config', 'http'],
-  main: ['gateway', 'config', 'database', 'demo'],
+  main: ['workers', 'gateway', 'config', 'database', 'demo'],
 };
 
 const files = globSync('**/*.ts', { cwd: SRC });

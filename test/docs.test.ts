@@ -9,6 +9,8 @@ import { DURATION_BOUNDS, RouteTraffic } from '../src/http/traffic.ts';
 import { registerOverloadMetrics, registerUpstreamMetrics } from '../src/load-metrics.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { AUTH_ENDPOINTS } from '../src/policy/own-paths.ts';
+import { ownMetrics } from '../src/workers/operate.ts';
+import { metricsText } from '../src/workers/readings.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -72,7 +74,8 @@ async function metricLabels(): Promise<Record<string, string[]>> {
     { name: 'x', waiting: 0, refused: 0, retries: 0, targets: [{ ...target, failures: 0, ejections: 0 }] },
   ]);
   registerOverloadMetrics(metrics.registry, { isOverloaded: false, refused: 0, delayMs: 0 });
-  const text = await metrics.text();
+  const own = ownMetrics({ workers: [], replaced: 0 });
+  const text = (await metrics.text()) + (await metricsText([own]));
   const labelsOf = (name: string) => {
     const [, labels = ''] = new RegExp(`^${name}(?:_count)?(?:\\{(.*)\\})? `, 'm').exec(text) ?? [];
     return [...labels.matchAll(/([a-z]+)="/g)].map(([, label = '']) => label);

@@ -28,7 +28,11 @@ export interface Environment {
   readonly dataDir: string;
   readonly logLevel: string;
   readonly production: boolean;
+  /** Null: as the file says. */
+  readonly workersGiven: number | 'auto' | null;
 }
+
+export const MOST_WORKERS = 256;
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
@@ -64,8 +68,6 @@ export function readEnvironment(env: NodeJS.ProcessEnv, faults: Fault[]): Enviro
   const read = new Reader(env, faults);
   const host = read.text('HOST') ?? '127.0.0.1';
   const port = read.port('PORT', 8080);
-  if ((read.text('WORKERS') ?? '1') !== '1')
-    read.fault('WORKERS', 'must be 1: for more processes run several gateways behind a balancer');
   return {
     databaseUrl: read.url('DATABASE_URL', ['postgres:', 'postgresql:']),
     databaseDirectUrl: read.url('DATABASE_DIRECT_URL', ['postgres:', 'postgresql:']),
@@ -82,6 +84,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv, faults: Fault[]): Enviro
     dataDir: read.text('DATA_DIR') ?? '.data',
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
     production: read.text('NODE_ENV') === 'production',
+    workersGiven: readWorkers(read),
   };
 }
 
@@ -141,6 +144,14 @@ class Reader {
       return null;
     }
   }
+}
+
+function readWorkers(read: Reader): number | 'auto' | null {
+  const value = read.text('WORKERS');
+  if (value === null || value === 'auto') return value;
+  if (/^\d{1,3}$/.test(value) && Number(value) >= 1 && Number(value) <= MOST_WORKERS) return Number(value);
+  read.fault('WORKERS', `is ${JSON.stringify(value)}, must be auto, or a number from 1 to ${MOST_WORKERS}`);
+  return null;
 }
 
 const MAKE_ONE = 'make one with: npm run gateway -- secret';

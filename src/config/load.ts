@@ -1,5 +1,6 @@
 // Joins file and environment into one frozen configuration, or reports every fault at once. No other effect.
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import type * as z from 'zod';
 import { isOwnPath } from '../policy/own-paths.ts';
 import { type RouteOptions, routeConflicts, routeSchema } from '../policy/route-options.ts';
@@ -8,7 +9,12 @@ import { ConfigError, type Fault } from './faults.ts';
 import { type ConfigFile, type Path, readConfigText } from './file.ts';
 import { configJsonSchema, type FileOptions, fileSchema } from './schema.ts';
 
-export type GatewayConfig = Readonly<FileOptions & Environment>;
+export interface Workers {
+  /** Processes that serve. */
+  readonly workers: number;
+}
+
+export type GatewayConfig = Readonly<FileOptions & Environment & Workers>;
 
 /**
  * @param env the process's environment; GATEWAY_CONFIG names the file
@@ -19,8 +25,25 @@ export function loadConfig(env: NodeJS.ProcessEnv): GatewayConfig {
   const faults: Fault[] = [];
   const environment = readEnvironment(env, faults);
   const options = readFile(name, env, faults);
+  const workers = countWorkers(environment, options?.server.workers ?? 1, faults);
   if (faults.length > 0 || !options) throw new ConfigError(faults);
-  return deepFreeze({ ...options, ...environment });
+  return deepFreeze({ ...options, ...environment, workers });
+}
+
+/** One process an embedded file: `auto` is 1 there, and more is refused. */
+function countWorkers(
+  { workersGiven, databaseUrl }: Environment,
+  ofFile: number | 'auto',
+  faults: Fault[],
+): number {
+  const wanted = workersGiven ?? ofFile;
+  if (wanted === 'auto') return databaseUrl === null ? 1 : availableParallelism();
+  if (wanted > 1 && databaseUrl === null)
+    faults.push({
+      place: workersGiven === null ? 'server.workers' : 'environment WORKERS',
+      message: `is ${wanted}, but the embedded file is used by one process: set DATABASE_URL, or workers to 1`,
+    });
+  return wanted;
 }
 
 function readFile(name: string, env: NodeJS.ProcessEnv, faults: Fault[]): FileOptions | null {
@@ -83,11 +106,9 @@ function unionFaults(issue: z.core.$ZodIssueInvalidUnion, file: ConfigFile, path
     branch.some((inner) => inner.path.length > 0 || inner.code === 'unrecognized_keys'),
   );
   if (meant) return meant.flatMap((inner) => issueFaults(inner, file, path));
-  const allowed =
-    path.at(-1) === 'access'
-      ? 'public, optional, session, or { scopes, roles, unknownScopes }'
-      : 'another value';
-  return [{ place: file.place(path), message: `${path.join('.')}: must be ${allowed}` }];
+  const ofAccess = 'must be public, optional, session, or { scopes, roles, unknownScopes }';
+  const message = path.at(-1) === 'access' ? ofAccess : issue.message;
+  return [{ place: file.place(path), message: `${path.join('.')}: ${message}` }];
 }
 
 function unknownKey(key: string, path: Path): string {

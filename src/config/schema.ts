@@ -6,6 +6,7 @@ import { duration, durationSchema } from '../duration.ts';
 import { upstreamSchema } from '../forwarding/upstream-options.ts';
 import { isOrigin } from '../policy/cross-site.ts';
 import { routeSchema } from '../policy/route-options.ts';
+import { MOST_WORKERS } from './environment.ts';
 
 const NAME = /^[a-z][a-z0-9-]*$/;
 
@@ -108,9 +109,11 @@ export const fileSchema = z
     server: z
       .strictObject({
         workers: z
-          .literal(1, 'must be 1: for more processes run several gateways behind a balancer')
+          .union([z.literal('auto'), z.int().min(1).max(MOST_WORKERS)], {
+            error: `must be auto, or a number from 1 to ${MOST_WORKERS}`,
+          })
           .default(1)
-          .describe('Number of processes.'),
+          .describe('Number of processes that serve; auto: one per core.'),
         maxRequests: z
           .int()
           .min(1)

@@ -8,7 +8,7 @@ export type CheckReadiness = () => Promise<Record<string, string>>;
 export interface AdminParts {
   readonly checkReadiness: CheckReadiness;
   readonly metrics: { readonly text: () => Promise<string>; readonly contentType: string };
-  readonly upstreams: () => readonly UpstreamReport[];
+  readonly upstreams: () => readonly UpstreamReport[] | Promise<readonly UpstreamReport[]>;
 }
 
 export function createAdminServer({ checkReadiness, metrics, upstreams }: AdminParts): FastifyInstance {
@@ -20,6 +20,6 @@ export function createAdminServer({ checkReadiness, metrics, upstreams }: AdminP
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready', checks });
   });
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
-  app.get('/upstreams', () => ({ upstreams: upstreams() }));
+  app.get('/upstreams', async () => ({ upstreams: await upstreams() }));
   return app;
 }

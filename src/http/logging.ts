@@ -9,11 +9,14 @@ const GITHUB_TOKEN = /\b(gh[oprsu]_[A-Za-z0-9]{4})[A-Za-z0-9]+|\b(github_pat_[A-
 const URL_PASSWORD = /\b([a-z][a-z0-9+.-]{0,15}:\/\/[^\s:@/]{0,64}):[^\s@/]{1,256}@/gi;
 const LONGEST_PATH = 1024;
 
-/** @param destination stdout unless given */
-export function createLogger(level: string, destination?: DestinationStream): Logger {
+/**
+ * @param destination stdout unless given
+ * @param worker is in every line, where there are several
+ */
+export function createLogger(level: string, destination?: DestinationStream, worker?: number): Logger {
   const options = {
     level,
-    base: null,
+    base: worker === undefined ? null : { worker },
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },

@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { answerUnderWay } from './malformed.ts';
 
-/** @returns a function that ends every connection of the server on which no request is under way */
+/** @returns a function that ends every connection of the server: at once, or with the answers that are due on it */
 export function watchSilentConnections(server: Server): () => void {
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
@@ -14,6 +14,14 @@ export function watchSilentConnections(server: Server): () => void {
   // A WebSocket is no longer HTTP: it is ended in its own way.
   server.on('upgrade', (_request, socket) => sockets.delete(socket as Socket));
   return () => {
-    for (const socket of sockets) if (answerUnderWay(socket) === null) socket.destroy();
+    for (const socket of sockets) endWhenSilent(socket);
   };
+}
+
+/** Its client would keep it open for the next request. */
+function endWhenSilent(socket: Socket): void {
+  const answer = answerUnderWay(socket);
+  if (answer === null) return void socket.destroySoon();
+  answer.shouldKeepAlive = false;
+  answer.once('close', () => endWhenSilent(socket));
 }

@@ -64,7 +64,7 @@ test('every variable is read', () => {
     ADMIN_HOST: '::1',
     ADMIN_PORT: '0',
     DATA_DIR: '/var/lib/gateway',
-    WORKERS: '1',
+    WORKERS: '4',
     LOG_LEVEL: 'debug',
   });
   expect(environment).toMatchObject({
@@ -252,7 +252,7 @@ describe('is refused, alone and with its name', () => {
     ['PORT', ['x', '-1', '65536', '80.5', '0x50', ' 80', '1e3']],
     ['ADMIN_PORT', ['x', '99999']],
     ['LOG_LEVEL', ['loud', 'INFO']],
-    ['WORKERS', ['0', 'many', '-1', '1.5']],
+    ['WORKERS', ['0', 'many', '-1', '1.5', '257', 'AUTO']],
     ['DATABASE_URL', ['mysql://db', 'db:5432', 'file:./x.db', '/var/lib/x']],
     ['DATABASE_DIRECT_URL', ['http://db']],
     ['REDIS_URL', ['cache:6379', 'http://cache', 'localhost']],
