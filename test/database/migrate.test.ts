@@ -5,7 +5,7 @@ import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { type MigrateOptions, type MigrationPlan, TABLES } from '../../src/database/migrate.ts';
-import { migrateStore } from '../../src/gateway.ts';
+import { migrateStore } from '../../src/gateway/commands.ts';
 import { makeApplicationTables } from '../support/application/application.ts';
 import { runCommand } from '../support/gateway-process.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -4,7 +4,7 @@ import { createClient, post, signInWithGitHub } from '../support/browser-like.ts
 import { report } from '../support/figures.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
-import { type RedisServer, dumpRedis, startRedis } from '../support/redis.ts';
+import { dumpRedis, type RedisServer, startRedis } from '../support/redis.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
 import { send } from '../support/send.ts';
 

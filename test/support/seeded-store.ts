@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { loadConfig } from '../../src/config/load.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
-import { migrateStore } from '../../src/gateway.ts';
+import { migrateStore } from '../../src/gateway/commands.ts';
 import { startSurroundings, type TestGatewayOptions } from './gateway.ts';
 import { openTestStore, type TestStore } from './store.ts';
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { expect } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import { migrateStore } from '../../src/gateway.ts';
+import { migrateStore } from '../../src/gateway/commands.ts';
 import { sign } from '../../src/sessions/cookie.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
 import { type Surroundings, startSurroundings } from './gateway.ts';

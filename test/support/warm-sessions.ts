@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { createTokenCipher } from '../../src/auth/token-cipher.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { openDatabase } from '../../src/database/database.ts';
-import { migrateStore } from '../../src/gateway.ts';
+import { migrateStore } from '../../src/gateway/commands.ts';
 import { identityHeaders } from '../../src/policy/identity.ts';
 import type { Session } from '../../src/policy/session.ts';
 import { cookieFinder, sign, tokenVerifier } from '../../src/sessions/cookie.ts';
