@@ -30,9 +30,9 @@ export class Http2Dispatcher extends Dispatcher implements TargetConnections {
     return true;
   }
 
-  /** A stream on any of them. What was sent on one is never sent again: it is never a connection that was used before. */
+  /** A stream on any of them. */
   take(): Connection {
-    return { client: this, uses: Number.NEGATIVE_INFINITY, address: null };
+    return { client: this, uses: 0, address: null };
   }
 
   takeNew(): Connection {

@@ -114,8 +114,9 @@ export class Http2Exchange implements Passenger {
   #onClose(stream: ClientHttp2Stream, fault: Error | null): void {
     if (this.#isOver || this.#stream !== stream) return;
     const connection = this.#connection as Http2Connection;
+    // Nobody knows whether the target has begun to work on it: it is not sent again, to no target.
     if (this.#isAnswered || !connection.hasRefused(stream))
-      this.#abort(fault ?? new errors.SocketError('The stream was closed'));
+      this.#abort(new GatewayError('upstream-broken', { cause: fault ?? connection.fault }));
     else if (this.#wasRefused || this.#kept === null)
       this.#abort(new GatewayError('upstream-unavailable', { cause: fault }));
     else this.#sendAgain();
