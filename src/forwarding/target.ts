@@ -128,7 +128,8 @@ export class Target {
   #eject(): void {
     const { time, maxTime } = this.#parts.options.ejection;
     // Whoever stayed for longer than the longest ejection begins anew.
-    if (performance.now() - this.#backAt > maxTime) this.#ejectionsInARow = 0;
+    const wasUp = this.#ejection === 'none';
+    if (wasUp && performance.now() - this.#backAt > maxTime) this.#ejectionsInARow = 0;
     this.ejections++;
     this.#ejection = 'out';
     const ms = Math.min(time * 2 ** this.#ejectionsInARow++, maxTime);

@@ -113,22 +113,6 @@ test.each(['GET', 'POST'])(
   },
 );
 
-test('each failed trial doubles the time out of turn', async () => {
-  const { gateway, targets } = await start(
-    ['a', 'b'],
-    'ejection: { failures: 1, time: 100ms, maxTime: 400ms }',
-  );
-  await targets[0].stop();
-  const ejections = async () => {
-    await answers(gateway, 2);
-    return (await reportOf(gateway)).targets[0]?.ejections;
-  };
-  const startedAt = performance.now();
-  await expect.poll(ejections, { interval: 5, timeout: 10_000 }).toBe(4);
-  expect(performance.now() - startedAt).toBeGreaterThan(100 + 200 + 400 - 10);
-  expect(told(gateway)).toHaveLength(1);
-});
-
 test('the only target is never ejected: it is asked at once when it is back', async () => {
   const { gateway, targets } = await start(['a'], 'ejection: { failures: 1, time: 1h, maxTime: 1h }');
   await targets[0].stop();
