@@ -7,7 +7,7 @@ import { report } from '../support/figures.ts';
 import { startSurroundings } from '../support/gateway.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
 
-const SESSIONS = scale({ quick: 20_000, full: 100_000 });
+const SESSIONS = scale({ quick: 10_000, full: 100_000 });
 const MOST_BYTES = 2048;
 const SCALES = fileURLToPath(new URL('../support/warm-sessions.ts', import.meta.url));
 

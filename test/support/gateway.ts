@@ -174,7 +174,7 @@ async function runGateway(
     another: (more = {}) =>
       runGateway({ env: { ...env, ...more }, github, upstream, close }, { migrate, triggers }),
     close: async () => {
-      keepForSearch('metrics', await metricsOf(app));
+      if (app.server.listening) keepForSearch('metrics', await metricsOf(app));
       await store.close();
       await app.close();
       keepForSearch('log', lines.join('\n'));
