@@ -277,7 +277,7 @@ describe.each(['postgres+redis', 'sqlite'] as const)('sessions over HTTP, on %s'
   });
 
   test.each([
-    ['POST', '/api/user-scopes'],
+    ['PUT', '/api/user-scopes'],
     ['PROPFIND', '/api/user-scopes'],
     ['PROPFIND', '/api/auth/get-session'],
     ['PROPFIND', '/_gateway/sign-in'],

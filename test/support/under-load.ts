@@ -148,7 +148,7 @@ async function addSessions(pool: pg.Pool, count: number): Promise<PersonSession[
   );
   await pool.query(
     `insert into session (id, token, "userId", "expiresAt", "createdAt", "updatedAt")
-     select 'id-' || token, token, "userId", now() + interval '7 days', now(), now()
+     select 'id-' || md5(token), token, "userId", now() + interval '7 days', now(), now()
      from unnest($1::text[], $2::text[]) as row (token, "userId")`,
     [tokens, userIds],
   );

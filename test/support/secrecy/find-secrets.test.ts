@@ -41,8 +41,20 @@ test('in the table of sessions their tokens may stand, and nothing else', () => 
 
 test('what is cut short, encrypted, or of nobody, is no secret', () => {
   const other = SESSION.replace('a', 'b');
-  for (const text of ['gho_8eJi[redacted]', other, sign(other, SECRET), 'v1.s-abc.AAAA.BBBB.CCCC', ''])
+  const encrypted = `v1.s-abc.${'A'.repeat(16)}.${'B'.repeat(22)}.-x-${TOKEN}_C`;
+  for (const text of [
+    'gho_8eJi[redacted]',
+    other,
+    sign(other, SECRET),
+    'v1.s-abc.AAAA.BBBB.CCCC',
+    encrypted,
+    '',
+  ])
     expect(findSecrets(text, secrets)).toEqual([]);
+});
+
+test('beside what is encrypted a token is found', () => {
+  expect(kinds(`v1.s-abc.${'A'.repeat(16)}.${'B'.repeat(22)}.CCCC,${TOKEN}`)).toEqual(['GitHub token']);
 });
 
 test('no hit tells the secret', () => {

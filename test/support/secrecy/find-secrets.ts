@@ -15,6 +15,8 @@ export interface Hit {
 }
 
 const GITHUB_TOKEN = /(?:gh[opsru]_|github_pat_)[A-Za-z0-9_]{16,}/g;
+/** A token encrypted by us. Among millions of its letters some would look like a token by chance. */
+const ENCRYPTED = /\bv1\.[\w-]+\.[\w-]{16}\.[\w-]{22}\.[\w-]+/g;
 const SIGNED_COOKIE = /\b([A-Za-z0-9]{32})\.[A-Za-z0-9+/]{43}=/g;
 const TOKEN_LENGTH = 32;
 /** Long enough to hold a secret of 16 bytes or more. */
@@ -23,7 +25,8 @@ const LONGEST_ENCODED = 100_000;
 
 /** @param inSessionTable session tokens may stand in the text: it holds Better Auth's own table */
 export function findSecrets(text: string, secrets: Secrets, inSessionTable = false): Hit[] {
-  const plain = text.includes('%') ? `${text}\n${undoPercents(text)}` : text;
+  const readable = text.replace(ENCRYPTED, '');
+  const plain = readable.includes('%') ? `${readable}\n${undoPercents(readable)}` : readable;
   return [plain, decoded(plain)].flatMap((view) => findPlain(view, secrets, inSessionTable));
 }
 
