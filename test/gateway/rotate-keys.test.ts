@@ -12,7 +12,7 @@ import { runCommand } from '../support/gateway-process.ts';
 import { startLoad } from '../support/load.ts';
 import { scale } from '../support/scale.ts';
 
-const ACCOUNTS = scale({ quick: 2000, full: 100_000 });
+const ACCOUNTS = scale({ quick: 1200, full: 100_000 });
 const PEOPLE = 20;
 const UNREADABLE = 3;
 const REQUESTS_PER_SECOND = scale({ quick: 50, full: 100 });
