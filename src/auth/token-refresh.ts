@@ -103,10 +103,19 @@ interface Refreshed extends CurrentToken {
 async function refresh(asked: GitHubAccount, options: TokenRefreshOptions): Promise<Refreshed> {
   const { database } = options;
   const deadline = performance.now() + LONGEST_WAIT_MS;
+  let mayFail = true;
   for (;;) {
-    const current = await database.withLock(`github-token:${asked.id}`, () => refreshLocked(asked, options));
-    if (current !== null) return current;
-    // Another gateway is at it.
+    try {
+      const current = await database.withLock(`github-token:${asked.id}`, () =>
+        refreshLocked(asked, options),
+      );
+      if (current !== null) return current;
+    } catch (error) {
+      // A store that was slow once must not fail everybody who waits for this. What is stored by now is read again.
+      if (error instanceof GatewayError || !mayFail) throw error;
+      mayFail = false;
+    }
+    // Another gateway is at it, or the store was.
     if (performance.now() > deadline) throw new GatewayError('github-unavailable', { status: 503 });
     await sleep(LOOK_AGAIN_MS);
   }
@@ -253,7 +262,8 @@ async function writeUntilDone(write: () => Promise<void>): Promise<void> {
     try {
       return await write();
     } catch (error) {
-      if (left === 1) throw error;
+      // What is lost is not asked for again.
+      if (left === 1) throw new GatewayError('session-store-unavailable', { cause: error });
       await sleep(WRITE_AGAIN_MS);
     }
   }
