@@ -12,7 +12,7 @@ import { startDemo } from './demo/demo.ts';
 import { migrateStore, rotateStoredKeys } from './gateway/commands.ts';
 import { createGateway } from './gateway.ts';
 import { createWorkersAdmin, workersLogger } from './workers/operate.ts';
-import { answerSupervisor, tellSupervisor } from './workers/questions.ts';
+import { answerSupervisor, leaveSupervisor, tellSupervisor } from './workers/questions.ts';
 import type { MetricReading } from './workers/readings.ts';
 import { Supervisor, WorkerFailed } from './workers/supervisor.ts';
 
@@ -124,6 +124,7 @@ async function runWorker(config: GatewayConfig, worker: number): Promise<void> {
   const end = endWithProcess(async () => {
     await gateway.close();
     await tellSupervisor({ kind: 'counted', metrics: await count() });
+    await leaveSupervisor();
   });
   answerSupervisor({ readiness: checkReadiness, upstreams, metrics: count }, end);
   await gateway.listen({ host: config.host, port: config.port });

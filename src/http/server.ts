@@ -41,6 +41,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     requestIdHeader: false,
     genReqId: (request) => requestId(request, isTrusted),
     exposeHeadRoutes: false,
+    // What still comes while it ends is served: see silent-connections.ts.
+    return503OnClosing: false,
     routerOptions: { caseSensitive: false, maxParamLength: MAX_HEADER_BYTES },
     http: {
       maxHeaderSize: MAX_HEADER_BYTES,

@@ -1,5 +1,6 @@
 // What the supervisor asks its workers, over the channel between processes.
 import cluster, { type Worker } from 'node:cluster';
+import { once } from 'node:events';
 import type { UpstreamReport } from '../forwarding/upstream-report.ts';
 import type { MetricReading } from './readings.ts';
 
@@ -72,4 +73,16 @@ export function answerSupervisor(sources: Sources, onEnd: () => void): void {
 /** In a worker: a last word. Resolves when it is on its way. */
 export async function tellSupervisor(message: Message): Promise<void> {
   if (cluster.worker) await tell(cluster.worker, message);
+}
+
+/**
+ * In a worker that listens no longer: the supervisor may have handed it connections before it knew. Resolves when each of
+ * them is given back, for another worker.
+ */
+export async function leaveSupervisor(): Promise<void> {
+  const { worker } = cluster;
+  if (!worker?.isConnected()) return;
+  const left = once(worker, 'disconnect');
+  worker.disconnect();
+  await left;
 }

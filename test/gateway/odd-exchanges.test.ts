@@ -455,30 +455,3 @@ test.each([
     expect(arrived).toEqual(closed ? [] : ['/own']);
   },
 );
-
-test('a gateway that closes waits for the request under way, and not for connections without one', async () => {
-  const beside = await gateway.another({ DATA_DIR: `${gateway.config.dataDir}-closing` });
-  onTestFinished(() => beside.close());
-  const { port } = new URL(beside.url);
-  const silent = ['', 'GET /half HTTP/1.1\r\nHost: x\r\n', 'GET /kept HTTP/1.1\r\nHost: x\r\n\r\n'].map(
-    (text) => {
-      const socket = connect(Number(port), '127.0.0.1')
-        .on('error', () => {})
-        .resume();
-      onTestFinished(() => void socket.destroy());
-      socket.write(text);
-      return once(socket, 'close');
-    },
-  );
-  const seen = gateway.upstream.seen;
-  await expect.poll(() => seen.some(({ url }) => url === '/kept')).toBe(true);
-  const arriving = Promise.withResolvers<() => void>();
-  gateway.upstream.respond((_request, response) => arriving.resolve(() => response.end('answered')));
-  const answering = send(`${beside.url}/under-way`);
-  const answer = await arriving.promise;
-  const closing = beside.app.close();
-  await Promise.all(silent);
-  answer();
-  expect(await (await answering).text()).toBe('answered');
-  await closing;
-});

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { type Client, createClient, post, signInWithGitHub } from '../support/browser-like.ts';
 import { DEFAULT_CONFIG, type Surroundings, startSurroundings } from '../support/gateway.ts';
 import { type GatewayProcess, runCommand, startGatewayProcess } from '../support/gateway-process.ts';
+import { startKeptClients } from '../support/kept-clients.ts';
 
 const ROUTE = '/public/**';
 
@@ -134,6 +135,7 @@ test('SIGHUP renews them one after the other: no request fails, and the configur
     (await createClient(gateway.url).fetch(path, { headers: { connection: 'close' } })).status;
   expect(await statusOf('/new/x')).toBe(404);
   process.kill(gateway.pid, 'SIGHUP');
+  const kept = startKeptClients(gateway.url, 4);
   const seen = new Set<number>();
   const isRenewed = () => {
     const now = workersOf(gateway);
@@ -143,6 +145,8 @@ test('SIGHUP renews them one after the other: no request fails, and the configur
     seen.add(await statusOf('/public/x'));
   expect(isRenewed()).toBe(true);
   expect(seen).toEqual(new Set([200]));
+  expect(await kept.stop()).toEqual([]);
+  expect(kept.answered()).toBeGreaterThan(20);
   expect(await statusOf('/new/x')).toBe(200);
 });
 

@@ -1,5 +1,6 @@
 // A whole gateway for a test: real sockets, a stand-in GitHub, a recording upstream, and the stores asked for.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -176,7 +177,10 @@ async function runGateway(
     close: async () => {
       if (app.server.listening) keepForSearch('metrics', await metricsOf(app));
       await store.close();
-      await app.close();
+      const closed = app.close();
+      // The gateway leaves its clients some time to send on them; here they are ours, and have no more to send.
+      Server.prototype.closeIdleConnections.call(app.server);
+      await closed;
       keepForSearch('log', lines.join('\n'));
     },
   };
