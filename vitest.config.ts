@@ -7,7 +7,7 @@ export default defineConfig({
     environment: 'node',
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: scale({ quick: 20_000, full: 600_000 }),
+    testTimeout: scale({ quick: 60_000, full: 600_000 }),
     hookTimeout: 60_000,
     // The machine may have more to do than this test.
     expect: { poll: { timeout: 10_000 } },
