@@ -8,9 +8,9 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: scale({ quick: 60_000, full: 600_000 }),
-    hookTimeout: 60_000,
+    hookTimeout: 120_000,
     // The machine may have more to do than this test.
-    expect: { poll: { timeout: 10_000 } },
+    expect: { poll: { timeout: 20_000 } },
     // Vitest prints the seed; `--sequence.seed=N` repeats an order.
     sequence: { shuffle: true },
     globalSetup: './test/support/global-setup.ts',

@@ -15,7 +15,7 @@ import { isAlive } from '../support/servers/processes.ts';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_MS = 60_000;
 const END_LIMIT_MS = 8_000;
 const OLD_NODE = '/usr/bin/node';
 

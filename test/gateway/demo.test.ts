@@ -46,7 +46,7 @@ async function startDemo(): Promise<Demo> {
     () => {
       if (child.exitCode === null && !stdout.includes('Ctrl-C')) throw new Error(`no demo yet: ${stderr}`);
     },
-    { timeout: 20_000, interval: 20 },
+    { timeout: 60_000, interval: 20 },
   );
   if (child.exitCode !== null) throw new Error(`the demo ended with ${child.exitCode}: ${stderr}`);
   return {
