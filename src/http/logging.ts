@@ -30,7 +30,13 @@ export function createLogger(level: string, destination?: DestinationStream, wor
  * once, with those before it.
  */
 function batched(): DestinationStream {
-  const stdout = pino.destination({ sync: true, minLength: MOST_WAITING_BYTES });
+  const stdout = pino.destination({
+    sync: true,
+    minLength: MOST_WAITING_BYTES,
+    maxLength: MOST_KEPT_BYTES,
+  });
+  // A disk that is full must not end the service: lines are kept for when there is room, and dropped beyond that.
+  stdout.on('error', () => {});
   let isDue = false;
   const flush = () => {
     isDue = false;
@@ -48,6 +54,7 @@ function batched(): DestinationStream {
 
 const END_OF_REQUEST_LINE = '"msg":"request"}\n';
 const MOST_WAITING_BYTES = 15_000;
+const MOST_KEPT_BYTES = 1024 * 1024;
 
 /** Cuts tokens and passwords out of a line of log. */
 export function redact(line: string): string {

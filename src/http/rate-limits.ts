@@ -46,7 +46,8 @@ export function limitRoutes(app: FastifyInstance, traffic: Traffic): LimitReques
     if (rest.isResting()) return;
     const verdict = await rest.watch(() => count(request));
     if (verdict === null || !('isExceeded' in verdict) || !verdict.isExceeded) return;
-    exceeded.set(key, verdict, { ttl: verdict.ttl });
+    // In the last millisecond of a window nothing is left of it, and 0 would mean for ever.
+    exceeded.set(key, verdict, { ttl: Math.max(1, verdict.ttl) });
     refuseExceeded(verdict);
   };
 

@@ -94,23 +94,36 @@ export class Supervisor {
     this.#logger.info({ workers: this.count }, 'workers are renewed');
     for (const seat of this.#seats) {
       if (this.#isEnding) return;
+      const next = await this.#nextFor(seat);
+      if (next === null) return;
+      // Another may have taken the place of the one that was there.
       const old = seat.worker;
-      try {
-        const next = await this.#begin();
-        await this.#untilReady(next);
-        seat.worker = next;
-        seat.deaths = 0;
-      } catch (err) {
-        this.#logger.error({ err }, 'a new worker does not get ready: the old ones go on');
-        return;
-      }
+      seat.worker = next;
+      seat.deaths = 0;
       if (old) await end(old);
     }
     this.#logger.info({ workers: this.count }, 'workers are renewed: done');
   }
 
+  async #nextFor(seat: Seat): Promise<Worker | null> {
+    try {
+      const next = await this.#begin();
+      await this.#untilReady(next);
+      return next;
+    } catch (err) {
+      this.#logger.error(
+        { err, worker: seat.worker?.id },
+        'a new worker does not get ready: the old ones go on',
+      );
+      return null;
+    }
+  }
+
   async #fill(seat: Seat): Promise<void> {
-    seat.worker = await this.#begin();
+    const worker = await this.#begin();
+    // Meanwhile the seat may have been renewed.
+    if (seat.worker === null) seat.worker = worker;
+    else await end(worker);
   }
 
   /** A worker that listens. */
@@ -127,6 +140,11 @@ export class Supervisor {
     return new Promise((resolve, reject) => {
       worker.once('listening', () => resolve(worker));
       worker.once('exit', () => reject(new WorkerFailed(failure)));
+      // Not even a process was to be had.
+      worker.on('error', (cause) => {
+        this.#alive.delete(worker);
+        reject(new WorkerFailed(`A worker could not be started: ${cause.message}`));
+      });
     });
   }
 
@@ -177,5 +195,7 @@ function end(worker: Worker): Promise<number | null> {
     if (worker.isDead()) return resolve(child.exitCode);
     worker.once('exit', (code: number | null) => resolve(code));
     void tell(worker, { kind: 'end' });
+    // One that is still starting does not hear yet.
+    worker.once('listening', () => void tell(worker, { kind: 'end' }));
   });
 }
