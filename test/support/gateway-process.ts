@@ -10,6 +10,8 @@ import { keepForSearch, noteSecretsOf } from './secrecy/watch.ts';
 import { freePort } from './servers/port.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+/** As `npm start` has it. */
+const COMPILED = fileURLToPath(new URL('../../node_modules/.cache/node', import.meta.url));
 const START_LIMIT_MS = 100_000;
 
 export interface GatewayProcess {
@@ -73,7 +75,7 @@ export async function runCommand(
 /** Only what is given, and what finds programs, is in its environment. */
 function run(args: readonly string[], env: Record<string, string>) {
   const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, NODE_COMPILE_CACHE: COMPILED, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let text = '';
