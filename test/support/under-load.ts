@@ -19,7 +19,7 @@ import { scale } from './scale.ts';
 /** The promise: whatever store was away, a gateway is whole again so soon after it is back. */
 export const HEAL_LIMIT_MS = 5000;
 /** How long an outage lasts. */
-export const OUTAGE_MS = scale({ quick: 2000, full: 30_000 });
+export const OUTAGE_MS = scale({ quick: 3000, full: 30_000 });
 /** For `testTimeout`: an outage and its end, beside other tests. */
 export const TEST_LIMIT_MS = scale({ quick: 60_000, full: 600_000 });
 export const REQUESTS_PER_SECOND = scale({ quick: 60, full: 300 });

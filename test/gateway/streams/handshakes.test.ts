@@ -72,7 +72,7 @@ test('no WebSocket is opened without right, and the upstream hears of none', asy
   const session = client.cookies.get('better-auth.session_token') ?? '';
   const forged = createClient(
     gateway.url,
-    new Map([['better-auth.session_token', session.replace(/^./, 'x')]]),
+    new Map([['better-auth.session_token', session.replace(/^./, (first) => (first === 'x' ? 'y' : 'x'))]]),
   );
   const ended = await signInWithToken(gateway, 'hubot');
   const replay = createClient(gateway.url, new Map(ended.cookies));
