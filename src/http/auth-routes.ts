@@ -1,16 +1,15 @@
 // Sign-in and sessions under /api/auth: the listed endpoints of Better Auth, and nothing else of it.
 
-import { PassThrough } from 'node:stream';
 import type {} from '@fastify/cookie';
-import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { awaitsContinue, hasBody } from '../forwarding/request-body.ts';
 import { isCrossSite, isSafeMethod } from '../policy/cross-site.ts';
 import { AUTH_ENDPOINTS, AUTH_PATH, type Endpoint, type SessionUse } from '../policy/own-paths.ts';
 import { banFields, isBanned, type LookUpSession, type Session } from '../policy/session.ts';
 import { readSignInStart } from '../policy/sign-in.ts';
 import { originHeaders } from './judge.ts';
 import { patSignInLimit, signInStartLimit } from './sign-in-limits.ts';
+import { MAX_BODY_BYTES, smallBody } from './small-body.ts';
 
 export interface AuthRouteParts {
   /** Better Auth, told the truth about failures; see auth/call.ts. Throws a GatewayError. */
@@ -35,10 +34,6 @@ export interface AuthRouteParts {
   readonly trustedOrigins: ReadonlySet<string>;
 }
 
-const MAX_BODY_BYTES = 64 * 1024;
-/** From the request to the end of its body. */
-const MAX_BODY_MS = 10_000;
-
 export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
@@ -51,12 +46,7 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
     body.length === 0 ? done(null, undefined) : done(new GatewayError('unsupported-media-type'), undefined),
   );
   // Runs when a request has passed and its body is wanted.
-  app.addHook('preParsing', async ({ raw }, reply, payload) => {
-    if (!hasBody(raw)) return payload;
-    if (Number(raw.headers['content-length']) > MAX_BODY_BYTES) throw new GatewayError('body-too-large');
-    if (awaitsContinue(raw)) reply.raw.writeContinue();
-    return withinTime(payload);
-  });
+  app.addHook('preParsing', smallBody);
   const limitPatSignIn = patSignInLimit(app);
   const limitStart = signInStartLimit(app);
   for (const [path, endpoint] of Object.entries(AUTH_ENDPOINTS)) {
@@ -83,15 +73,6 @@ export function registerAuthRoutes(app: FastifyInstance, parts: AuthRouteParts):
       },
     });
   }
-}
-
-/** The same bytes; fails with bad-request when they take too long. */
-function withinTime(payload: RequestPayload): RequestPayload {
-  const fault = new GatewayError('bad-request', { detail: 'The body took too long to arrive.' });
-  const body = new PassThrough().on('error', () => {});
-  const timer = setTimeout(() => body.destroy(fault), MAX_BODY_MS);
-  body.once('close', () => clearTimeout(timer));
-  return payload.pipe(body);
 }
 
 /** @throws {GatewayError} method-not-allowed, cross-site-request */

@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import * as z from 'zod';
 import { GatewayError } from '../errors.ts';
-import { awaitsContinue, hasBody } from '../forwarding/request-body.ts';
 import { WEBHOOK_PATH } from '../policy/own-paths.ts';
+import { MAX_BODY_BYTES, smallBody } from './small-body.ts';
 
 export interface WebhookParts {
   /** GitHub signs with it; null: no deliveries are taken. */
@@ -15,7 +15,7 @@ export interface WebhookParts {
   readonly logger: Pick<Logger, 'info'>;
 }
 
-const MAX_BODY_BYTES = 1024 * 1024;
+const SIGNATURE = /^sha256=[0-9a-f]{64}$/;
 
 const revokedSchema = z.object({
   action: z.literal('revoked'),
@@ -31,10 +31,7 @@ export function registerGitHubWebhook(
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) =>
     done(null, body),
   );
-  app.addHook('preParsing', async ({ raw }, reply, payload) => {
-    if (hasBody(raw) && awaitsContinue(raw)) reply.raw.writeContinue();
-    return payload;
-  });
+  app.addHook('preParsing', smallBody);
   app.route({
     method: app.supportedMethods,
     url: WEBHOOK_PATH,
@@ -43,6 +40,9 @@ export function registerGitHubWebhook(
       if (secret === null) throw new GatewayError('route-not-found');
       if (request.method !== 'POST')
         throw new GatewayError('method-not-allowed', { headers: { allow: 'POST' } });
+      // Before anything of a body is waited for.
+      if (!SIGNATURE.test(String(request.headers['x-hub-signature-256'])))
+        throw new GatewayError('signature-invalid');
     },
     handler: async (request, reply) => {
       const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);

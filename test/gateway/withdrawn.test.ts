@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, createClient, post, sendToken, signInWithGitHub } from '../support/browser-like.ts';
 import { DEFAULT_CONFIG, startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { addPerson } from '../support/person.ts';
+import { requestText, sendBytes } from '../support/raw-socket.ts';
 
 const SECRET = 'a-webhook-secret-for-tests';
 const WEBHOOK = '/_gateway/github/webhook';
@@ -187,8 +188,22 @@ describe('the webhook of GitHub', () => {
     expect((await deliver(body, { event })).status).toBe(status);
   });
 
+  test('is refused before its body is there, unless it looks signed, and waited for no longer than 10 s', async () => {
+    const open = (signature: string) =>
+      sendBytes(
+        deleting.url,
+        requestText(WEBHOOK, ['Content-Length: 10', `X-Hub-Signature-256: ${signature}`], 'POST'),
+        15_000,
+      );
+    const unsigned = await open('sha256=0');
+    expect([unsigned.status, JSON.parse(unsigned.body).code]).toEqual([401, 'signature-invalid']);
+    const silent = await open(`sha256=${'0'.repeat(64)}`);
+    expect([silent.status, JSON.parse(silent.body).code]).toEqual([400, 'bad-request']);
+  }, 30_000);
+
   test('is of a size, and of one method', async () => {
-    expect((await deliver('x'.repeat(1024 * 1024 + 1))).status).toBe(413);
+    expect((await deliver('x'.repeat(64 * 1024))).status).toBe(400);
+    expect((await deliver('x'.repeat(64 * 1024 + 1))).status).toBe(413);
     const answer = await fetch(`${deleting.url}${WEBHOOK}`);
     expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'POST']);
   });

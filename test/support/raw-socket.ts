@@ -11,10 +11,10 @@ export interface RawAnswer {
 }
 
 /** Sends the text, one byte a character, and reads until the other side closes. Ask for `Connection: close`. */
-export async function sendBytes(url: string, text: string): Promise<RawAnswer> {
+export async function sendBytes(url: string, text: string, patienceMs = 10_000): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
-  socket.setTimeout(10_000, () => socket.destroy(new Error('no answer within 10 s')));
+  socket.setTimeout(patienceMs, () => socket.destroy(new Error(`no answer within ${patienceMs} ms`)));
   socket.write(text, 'latin1');
   const answer = (await buffer(socket)).toString('latin1');
   const end = answer.indexOf('\r\n\r\n');
