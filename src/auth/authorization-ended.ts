@@ -41,13 +41,14 @@ async function forgetToken({ kysely }: Database, userId: string): Promise<void> 
     .execute();
 }
 
-async function endSessions(database: Database, changes: ChangeHooks, userId: string): Promise<number> {
+/** Their own, and those in which they act as somebody else. */
+async function endSessions(database: Database, changes: ChangeHooks, person: string): Promise<number> {
   const sessions = await database.kysely
     .selectFrom('session')
-    .where('userId', '=', userId)
-    .select(['token', 'expiresAt'])
+    .where((where) => where.or([where('userId', '=', person), where('impersonatedBy', '=', person)]))
+    .select(['token', 'userId', 'expiresAt'])
     .execute();
-  for (const { token, expiresAt } of sessions) {
+  for (const { token, userId, expiresAt } of sessions) {
     await changes.sessionEnding({ token, userId, expiresAt: new Date(millisOf(expiresAt)) });
     await database.kysely.deleteFrom('session').where('token', '=', token).execute();
     await changes.sessionChanged(token);

@@ -144,6 +144,21 @@ describe('the webhook of GitHub', () => {
     expect((await again.fetch('/api/x')).status).toBe(200);
   });
 
+  test('ends the sessions in which they act as somebody else, too, and no other of that person', async () => {
+    const { id, userId } = await signedIn(deleting);
+    const { login, client: acting, userId: person } = await signedIn(deleting);
+    await deleting.store.query(`update "user" set role = 'admin' where id = $1`, userId);
+    await deleting.store.query(
+      `update session set "impersonatedBy" = $1 where "userId" = $2`,
+      ...[userId, person],
+    );
+    const { client: own } = await signInWithGitHub(deleting, login);
+    expect((await acting.fetch('/api/x')).status).toBe(200);
+    expect((await deliver(revoked(id))).status).toBe(204);
+    expect((await acting.fetch('/api/x')).status).toBe(401);
+    expect((await own.fetch('/api/x')).status).toBe(200);
+  });
+
   test('comes as a form as well', async () => {
     const { id, client } = await signedIn(deleting);
     const body = new URLSearchParams({ payload: revoked(id) }).toString();
