@@ -168,10 +168,12 @@ async function keep(
     const refusedToken = nameOfToken(known.accessToken ?? '');
     return writeCheck(database, transaction, userId, { refusedToken, memberships, membershipsAsked });
   }
-  const isOther = await keepOwner(database, transaction, known, said.owner);
+  // Somebody else's token, put there by another hand, says nothing of this person.
+  const isTheirs = said.owner.id === known.accountId;
+  const isOther = isTheirs && (await keepOwner(database, transaction, known, said.owner));
   const isNews = await writeCheck(database, transaction, userId, {
     refusedToken: null,
-    ...membershipColumns(said.memberships, rules),
+    ...membershipColumns(isTheirs ? said.memberships : said.memberships && [], rules),
   });
   return isOther || isNews;
 }
@@ -182,8 +184,6 @@ async function keepOwner(
   known: Known,
   owner: TokenOwner,
 ): Promise<boolean> {
-  // Somebody else's token, put there by another hand, says nothing of this person.
-  if (owner.id !== known.accountId) return false;
   const stored = namesOf((known.scope ?? '').replaceAll(',', ' '));
   const scopes = scopesOf(owner, { scopes: known.scopesKnown === 0 ? null : stored });
   const scope = (scopes ?? []).join(',');

@@ -192,6 +192,23 @@ describe.each(['postgres+redis', 'sqlite'] as const)('on %s', (stores) => {
     expect(gateway.github.control.requests.total).toBe(before);
   });
 
+  test('a token of somebody else, put in by another hand, brings no membership along', async () => {
+    const { client: theirs } = await signInWithGitHub(quick, person(ACME, quick).login);
+    const { login } = person(ACME, quick);
+    const { client } = await signInWithGitHub(quick, login);
+    const of = async (each: typeof client) =>
+      (await each.json<{ headers: Record<string, string> }>('/api/x')).headers['x-forwarded-user'] ?? '';
+    const [from, to] = [await of(theirs), await of(client)];
+    quick.github.control.setMemberships(login, []);
+    await quick.store.query(
+      `update account set "accessToken" = (select "accessToken" from account where "userId" = $1) where "userId" = $2`,
+      ...[from, to],
+    );
+    await expect
+      .poll(async () => (await client.json<{ code?: string }>('/api/x')).code, { timeout: 10_000 })
+      .toBe('membership-missing');
+  });
+
   test('a person nothing is known of is asked about before the first answer, once', async () => {
     const { id, login } = person(ACME);
     const { client } = await signInWithGitHub(gateway, login);
