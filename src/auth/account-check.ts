@@ -6,12 +6,13 @@ import { type Database, millisOf } from '../database/database.ts';
 import { isRefused, nameOfToken, namesOf, writeCheck } from '../database/github-checks.ts';
 import type { Tables } from '../database/tables.ts';
 import { GatewayError } from '../errors.ts';
-import { type AdmissionRules, askedFor, needsMemberships } from '../policy/admission.ts';
+import { type AdmissionRules, askedFor, isNamed, needsMemberships } from '../policy/admission.ts';
 import type { Session } from '../policy/session.ts';
 import type { GitHubClient, TokenOwner } from './github.ts';
 import { membershipColumns, scopesOf, writeProfile } from './github-profile.ts';
 import type { ReadGitHubToken } from './github-token.ts';
 import { oneAtATime } from './one-at-a-time.ts';
+import { wasSomebodyElse } from './people.ts';
 import { restAfterOutage } from './rest.ts';
 import type { TokenCipher } from './token-cipher.ts';
 
@@ -32,6 +33,8 @@ export interface AccountCheckOptions {
   readonly cipher: Pick<TokenCipher, 'decrypt'>;
   readonly readToken: ReadGitHubToken;
   readonly rules: AdmissionRules;
+  /** GitHub logins that get the role admin. */
+  readonly admins: readonly string[];
   /** Told after what is kept of a person has changed. */
   readonly onUserChanged: (userId: string) => Promise<void>;
 }
@@ -161,8 +164,9 @@ async function keep(
   transaction: Kysely<Tables>,
   known: Known,
   said: Said | null,
-  { database, rules }: AccountCheckOptions,
+  options: AccountCheckOptions,
 ): Promise<boolean> {
+  const { database, rules } = options;
   const { userId, memberships, membershipsAsked } = known;
   if (said === null) {
     const refusedToken = nameOfToken(known.accessToken ?? '');
@@ -170,7 +174,7 @@ async function keep(
   }
   // Somebody else's token, put there by another hand, says nothing of this person.
   const isTheirs = said.owner.id === known.accountId;
-  const isOther = isTheirs && (await keepOwner(database, transaction, known, said.owner));
+  const isOther = isTheirs && (await keepOwner(transaction, known, said.owner, options));
   const isNews = await writeCheck(database, transaction, userId, {
     refusedToken: null,
     ...membershipColumns(isTheirs ? said.memberships : said.memberships && [], rules),
@@ -178,18 +182,34 @@ async function keep(
   return isOther || isNews;
 }
 
-async function keepOwner(
-  database: Database,
+/** A new login is taken, unless a sign-in with it would be refused. */
+async function mayBeNamed(
   transaction: Kysely<Tables>,
   known: Known,
   owner: TokenOwner,
+  { rules, admins }: AccountCheckOptions,
 ): Promise<boolean> {
+  const login = owner.login.toLowerCase();
+  const isListed = isNamed(rules, login) || admins.some((each) => each.toLowerCase() === login);
+  if (!isListed || known.login?.toLowerCase() === login) return true;
+  return !(await wasSomebodyElse(transaction, owner));
+}
+
+async function keepOwner(
+  transaction: Kysely<Tables>,
+  known: Known,
+  owner: TokenOwner,
+  options: AccountCheckOptions,
+): Promise<boolean> {
+  const { database } = options;
+  const login = (await mayBeNamed(transaction, known, owner, options)) ? owner.login : known.login;
+  if (login === null) return false;
   const stored = namesOf((known.scope ?? '').replaceAll(',', ' '));
   const scopes = scopesOf(owner, { scopes: known.scopesKnown === 0 ? null : stored });
   const scope = (scopes ?? []).join(',');
   const ends = owner.tokenExpiresAt ?? millisOf(known.accessTokenExpiresAt);
   const isSame =
-    known.login === owner.login &&
+    known.login === login &&
     known.tokenKind === owner.tokenKind &&
     known.scopesKnown === (scopes === null ? 0 : 1) &&
     (scopes === null || stored.join(',') === scope) &&
@@ -205,7 +225,7 @@ async function keepOwner(
     .execute();
   await writeProfile(database, transaction, known.userId, {
     githubId: owner.id,
-    login: owner.login,
+    login,
     tokenKind: owner.tokenKind,
     tokenExpiresAt: ends,
     scopesKnown: scopes !== null,

@@ -100,7 +100,10 @@ const LOGIN_CHANGED_HANDS = {
 };
 
 /** GitHub gives a login that was freed to whoever asks: one the configuration names must not bring its rights along. */
-async function wasSomebodyElse(transaction: Kysely<Tables>, person: GitHubPerson): Promise<boolean> {
+export async function wasSomebodyElse(
+  transaction: Kysely<Tables>,
+  person: Pick<GitHubPerson, 'id' | 'login'>,
+): Promise<boolean> {
   const other = await transaction
     .selectFrom('gateway_github_profile')
     .where((where) => where(where.fn<string>('lower', ['login']), '=', person.login.toLowerCase()))

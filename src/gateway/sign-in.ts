@@ -42,7 +42,7 @@ export function createSignIn(config: GatewayConfig, { database, sessions, logger
     onRefresh: (result) => void refreshes.set(result, (refreshes.get(result) ?? 0) + 1),
   });
   const readToken = githubTokenReader(cipher, refresh);
-  const checkAccount = accountChecker({ ...tokenParts, readToken, rules });
+  const checkAccount = accountChecker({ ...tokenParts, readToken, rules, admins: config.admins });
   return {
     auth: createAuth(authParts(config, { database, cipher, client, rules, sessions, logger })),
     readToken,

@@ -15,7 +15,7 @@ routes:
   - { path: /**, upstream: hub, access: session }
 signIn: ${signIn}
 `;
-const LISTS = 'logins: [Listed], organizations: [acme], teams: [umbrella/core]';
+const LISTS = 'logins: [Listed, Freed], organizations: [acme], teams: [umbrella/core]';
 const ACME = [{ organization: 'Acme' }];
 const SCOPES = ['read:user', 'user:email', 'read:org'];
 
@@ -207,6 +207,20 @@ describe.each(['postgres+redis', 'sqlite'] as const)('on %s', (stores) => {
     await expect
       .poll(async () => (await client.json<{ code?: string }>('/api/x')).code, { timeout: 10_000 })
       .toBe('membership-missing');
+  });
+
+  test('a listed login that was freed brings nothing along for who takes it while signed in', async () => {
+    const { login: first } = addPerson(quick.github, { login: 'freed' });
+    await signInWithGitHub(quick, first);
+    const { login } = person(ACME, quick);
+    const { client } = await signInWithGitHub(quick, login);
+    quick.github.control.rename(first, `${login}-before`);
+    quick.github.control.rename(login, 'freed');
+    expect((await client.fetch('/api/user-scopes', { method: 'POST' })).status).toBe(200);
+    const { headers } = await client.json<{ headers: Record<string, string> }>('/api/x');
+    expect(headers['x-forwarded-preferred-username']).toBe(login);
+    quick.github.control.setMemberships('freed', []);
+    await expect.poll(async () => (await client.fetch('/api/x')).status, { timeout: 10_000 }).toBe(403);
   });
 
   test('a person nothing is known of is asked about before the first answer, once', async () => {
