@@ -82,7 +82,9 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   if (route.rateLimit !== null) await parts.limit(request, route);
   const { decision, reason } = request.record;
   if (decision) parts.traffic.on(route.name).decided(decision, reason);
-  const renewed = session && parts.renew(session, request.headers.cookie);
+  // Whom the lists keep out passes at most as reported, and is given nothing for the time of an outage.
+  const isKeptOut = lookup?.outcome === 'found' && lookup.restriction !== undefined;
+  const renewed = session && !isKeptOut ? parts.renew(session, request.headers.cookie) : null;
   const ownCookies = renewed === null ? NO_LINES : await renewed;
   const answer = { cors, authenticated: session !== null };
   const onStream = streamOpener(request, route, session, upgrade, parts);

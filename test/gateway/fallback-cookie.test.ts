@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, createClient, post, signInWithToken } from '../support/browser-like.ts';
 import { DEFAULT_CONFIG, startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { addPerson } from '../support/person.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 
@@ -123,6 +124,39 @@ test('proxied answers renew it before it is too old, once, and for those only wh
     expect(jweOf(client)).not.toEqual(before);
     expect((await bare.fetch('/plain/x')).headers.getSetCookie()).toEqual([]);
     expect((await client.fetch('/plain/x')).headers.getSetCookie()).toEqual([]);
+  } finally {
+    await gateway.close();
+  }
+});
+
+test('a route that only reports renews it for nobody whom the lists keep out', async () => {
+  const config = `
+upstreams: { hub: { targets: ["\${UPSTREAM}"] } }
+routes:
+  - { path: /trial/**, upstream: hub, reportOnly: true }
+  - { path: /**, upstream: hub }
+sessions: { cookieFallback: 6s }
+signIn: { organizations: [acme], recheck: 200ms }
+`;
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url };
+  const gateway = await startTestGateway({ stores: 'sqlite', env, config });
+  try {
+    const join = async () => {
+      const { login } = addPerson(gateway.github, { memberships: [{ organization: 'acme' }] });
+      return { login, client: await signInWithToken(gateway, login, ['user:email', 'read:org']) };
+    };
+    const [{ login, client: left }, { client: member }] = [await join(), await join()];
+    gateway.github.control.setMemberships(login, []);
+    await expect.poll(async () => (await left.fetch('/x')).status, { timeout: 10_000 }).toBe(403);
+    await sleep(3100);
+    const lines = async (client: Client) => {
+      const { status, headers } = await client.fetch('/trial/x');
+      return [status, headers.getSetCookie().some((line) => line.includes('session_data'))];
+    };
+    expect([await lines(member), await lines(left)]).toEqual([
+      [200, true],
+      [200, false],
+    ]);
   } finally {
     await gateway.close();
   }
