@@ -82,6 +82,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       return restricted(lookup, membershipRefusal(rules, github.scopes));
     // Whoever takes the gateway's right to ask away is not let in on what it was told before.
     if (github.tokenRefused) return restricted(lookup, { code: 'github-access-denied', fields: {} });
+    if (github.encryptedToken === null) return restricted(lookup, { code: 'reauth-required', fields: {} });
     if (standing === 'unknown' || isOlderThan(staleIfError, session)) return null;
     return standing === 'admitted' ? lookup : restricted(lookup, membershipRefusal(rules, github.scopes));
   };

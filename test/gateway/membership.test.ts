@@ -223,6 +223,21 @@ describe.each(['postgres+redis', 'sqlite'] as const)('on %s', (stores) => {
     await expect.poll(async () => (await client.fetch('/api/x')).status, { timeout: 10_000 }).toBe(403);
   });
 
+  test('whoever has no token that GitHub could be asked with signs in again', async () => {
+    const { login } = person(ACME);
+    const { client } = await signInWithGitHub(gateway, login);
+    expect((await client.fetch('/public/x')).status).toBe(200);
+    await gateway.store.query(
+      `update account set "accessToken" = null where "userId" = (select "userId" from gateway_github_profile where login = $1)`,
+      login,
+    );
+    await expect
+      .poll(async () => await (await client.fetch('/api/auth/get-session')).json(), { timeout: 5000 })
+      .toMatchObject({ code: 'reauth-required' });
+    const again = await signInWithGitHub(gateway, login);
+    expect((await again.client.fetch('/api/x')).status).toBe(200);
+  });
+
   test('a person nothing is known of is asked about before the first answer, once', async () => {
     const { id, login } = person(ACME);
     const { client } = await signInWithGitHub(gateway, login);
