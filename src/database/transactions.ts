@@ -50,14 +50,18 @@ export function createTransactions(pool: pg.Pool): Transactions {
       };
       try {
         const result = await current.run(transaction, work);
+        // What nobody waits for is a part of it, too.
+        await transaction.line;
         if (transaction.failure !== null) throw transaction.failure;
+        transaction.isOver = true;
         await commit(pool, client, id);
         return result;
       } catch (error) {
+        // What is waiting for its turn must not run after it was all taken back, and stay.
+        transaction.isOver = true;
         await rollback(client);
         throw error;
       } finally {
-        transaction.isOver = true;
         // It is done, or not done, whatever becomes of these.
         for (const each of transaction.afterwards) await unwatched(each).catch(() => {});
       }
@@ -144,7 +148,10 @@ function joined(transaction: Transaction): PostgresPoolClient {
     const control = CONTROL.exec(text)?.[1]?.toLowerCase();
     if (control === 'rollback') transaction.failure ??= new Error('A part of the work was taken back');
     if (control) return { command: control.toUpperCase(), rowCount: 0, rows: [] };
-    const answer = transaction.line.then(() => transaction.client.query(text, [...parameters]));
+    const answer = transaction.line.then(() => {
+      if (transaction.isOver) throw transaction.failure ?? new Error('The transaction is over');
+      return transaction.client.query(text, [...parameters]);
+    });
     transaction.line = answer.catch((error: unknown) => {
       transaction.failure ??= error;
     });

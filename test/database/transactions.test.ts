@@ -87,6 +87,23 @@ describe('work in one transaction', () => {
     expect(await isThere(token)).toBe(true);
   });
 
+  test('is taken back with all that was still waiting for its turn', async () => {
+    const tokens = await Promise.all(
+      Array.from({ length: 3 }, async () => store.addSession(await store.addPerson())),
+    );
+    let others: Promise<unknown> = Promise.resolve();
+    const work = database.inTransaction(async () => {
+      const slow = sql`select pg_sleep(0.1)`.execute(database.kysely);
+      others = Promise.allSettled([slow, ...tokens.map(endSession)]);
+      // Long enough for all of them to stand in line.
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      throw new Error('no');
+    });
+    await expect(work).rejects.toThrow('no');
+    await others;
+    expect(await Promise.all(tokens.map(isThere))).toEqual(tokens.map(() => true));
+  });
+
   test('is taken back when it throws', async () => {
     const token = await store.addSession(await store.addPerson());
     const work = database.inTransaction(async () => {
