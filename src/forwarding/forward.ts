@@ -294,13 +294,14 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     this.#events?.push(chunk);
     this.#isHeadSent = true;
     const isFlowing = this.#options.response.write(chunk);
-    if (!isFlowing) this.#options.response.once('drain', this.#resume);
+    if (!isFlowing) this.#options.response.once('drain', this.#onDrain);
     return isFlowing;
   }
 
-  get isHeldBack(): boolean {
-    return this.#options.response.writableNeedDrain;
-  }
+  #onDrain = (): void => {
+    this.lastSeen = this.#options.upstream.idle.now;
+    this.#resume();
+  };
 
   onSilence(): void {
     this.#abort(new errors.BodyTimeoutError());
