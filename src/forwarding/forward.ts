@@ -294,13 +294,14 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     this.#events?.push(chunk);
     this.#isHeadSent = true;
     const isFlowing = this.#options.response.write(chunk);
-    if (!isFlowing) this.#options.response.once('drain', this.#resume);
+    if (!isFlowing) this.#options.response.once('drain', this.#onDrain);
     return isFlowing;
   }
 
-  get isHeldBack(): boolean {
-    return this.#options.response.writableNeedDrain;
-  }
+  #onDrain = (): void => {
+    this.lastSeen = this.#options.upstream.idle.now;
+    this.#resume();
+  };
 
   onSilence(): void {
     this.#abort(new errors.BodyTimeoutError());
@@ -357,7 +358,8 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     if (target === null || connection === null || response.headersSent) return false;
     const fault = faultOf(error, this.#isUnderWay, connection);
     if (fault === 'connect' || fault === 'silence') target.failed();
-    if (response.destroyed) return false;
+    // Nobody can be sent a body that was given up.
+    if (response.destroyed || this.#body?.destroyed) return false;
     if (fault === 'connect') return this.#turns++ === 0 && this.#turnsToAnother(target);
     if (fault !== 'closed' || (this.#isUnderWay && !this.#isRepeatable)) return false;
     if (this.#isUnderWay && connection.uses === 1) return this.#turns++ === 0 && this.#turnsToAnother(target);

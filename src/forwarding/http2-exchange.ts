@@ -7,6 +7,8 @@ import type { Http2Connection } from './http2-connection.ts';
 import type { Http2Connections, Passenger } from './http2-connections.ts';
 
 export interface Http2DispatchOptions extends Dispatcher.DispatchOptions {
+  /** In place of `body`, which undici's request() destroys when it fails: another target may be sent it then. */
+  readonly upload?: Readable | null;
   /** Called just before the first byte of the request is sent. */
   readonly onSending?: () => void;
 }
@@ -42,7 +44,7 @@ export class Http2Exchange implements Passenger {
     this.#handler = handler;
     this.#connections = connections;
     this.#headers = requestHeaders(options, scheme);
-    this.#body = (options.body as Readable | null | undefined) ?? null;
+    this.#body = options.upload ?? null;
     this.#timer = setTimeout(this.#onTimeout, options.headersTimeout ?? 0);
     this.#body?.pause();
     this.#body?.once('error', (error) => this.#abort(error));

@@ -79,6 +79,8 @@ class Passage {
   send(callback: Callback): void {
     const options = {
       ...(this.#options as Dispatcher.RequestOptions),
+      body: null,
+      upload: this.#options.body,
       responseHeaders: 'raw' as const,
       signal: this.#ended.signal,
       onSending: () => this.#handler.onConnect?.(this.#abort),

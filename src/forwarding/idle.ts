@@ -1,12 +1,12 @@
-// Cuts answers that have fallen silent. One timer looks at all of them: none is set for the many that are over at once.
+// Cuts answers in which nothing moves, whoever is to blame: a service that says nothing, or a client that reads nothing
+// and would keep its place at the service for ever. One timer looks at all of them: none is set for the many that are
+// over at once.
 
 export interface Silenceable {
-  /** Of the watch's clock, when a byte was last seen. */
+  /** Of the watch's clock, when a byte last came, or the last of those that waited for the client went. */
   lastSeen: number;
   /** Longest silence, in ms. */
   readonly idleMs: number;
-  /** Is it the client that keeps the answer waiting? Then its silence is not the upstream's. */
-  readonly isHeldBack: boolean;
   onSilence(): void;
 }
 
@@ -43,8 +43,7 @@ export class IdleWatch {
     this.now += Math.min(at - this.#lookedAt, 2 * LOOK_EVERY_MS);
     this.#lookedAt = at;
     for (const answer of this.#open) {
-      if (answer.isHeldBack) answer.lastSeen = this.now;
-      else if (this.now - answer.lastSeen > answer.idleMs) answer.onSilence();
+      if (this.now - answer.lastSeen > answer.idleMs) answer.onSilence();
     }
   };
 }

@@ -69,7 +69,9 @@ export const upstreamSchema = z
       .strictObject({
         connect: duration('2s').describe('Time to open a connection.'),
         headers: duration('30s').describe('Time from the request to the first line of the answer.'),
-        idle: duration('5m').describe('Longest silence within an answer.'),
+        idle: duration('5m').describe(
+          'Longest silence within an answer, or of a client that reads nothing of it.',
+        ),
         stream: duration('1h').describe('Longest silence of an event stream or WebSocket.'),
       })
       .prefault({}),

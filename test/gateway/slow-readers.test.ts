@@ -1,4 +1,5 @@
-// Whoever reads slowly is waited for: what they have not read stays with whoever sends it, not with the gateway.
+// Whoever reads slowly is waited for: what they have not read stays with whoever sends it, not with the gateway. Whoever
+// does not read at all is cut.
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
@@ -8,11 +9,13 @@ import { report } from '../support/figures.ts';
 import { type Surroundings, startSurroundings } from '../support/gateway.ts';
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway-process.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
+import { send } from '../support/send.ts';
 
 const MIB = 1024 * 1024;
 const CHUNK = Buffer.alloc(256 * 1024, 'x');
 const SIZE_MIB = scale({ quick: 40, full: 300 });
 const MOST_GROWTH_MIB = 32;
+const IDLE_MS = 1500;
 
 let around: Surroundings;
 let gateway: GatewayProcess;
@@ -21,8 +24,12 @@ beforeAll(async () => {
     stores: 'sqlite',
     logLevel: 'warn',
     config: `
-upstreams: { plain: { targets: ["\${UPSTREAM}"] } }
-routes: [{ path: /**, upstream: plain, access: public }]
+upstreams:
+  plain: { targets: ["\${UPSTREAM}"] }
+  narrow: { targets: ["\${UPSTREAM}"], maxConnections: 2, queue: { size: 0, wait: 1s }, timeouts: { idle: ${IDLE_MS}ms } }
+routes:
+  - { path: /narrow/**, upstream: narrow, access: public }
+  - { path: /**, upstream: plain, access: public }
 `,
   });
   gateway = await startGatewayProcess(around);
@@ -39,15 +46,15 @@ async function pour(to: NodeJS.WritableStream, mib: number): Promise<void> {
   to.end();
 }
 
-/** A megabyte, then a rest. */
-async function readSlowly(from: Readable): Promise<number> {
+/** So many bytes, then a rest. */
+async function readSlowly(from: Readable, { bytes, rest } = { bytes: MIB, rest: 5 }): Promise<number> {
   let length = 0;
-  let due = MIB;
+  let due = bytes;
   for await (const part of from) {
     length += (part as Buffer).length;
     if (length < due) continue;
-    due += MIB;
-    await sleep(5);
+    due += bytes;
+    await sleep(rest);
   }
   return length;
 }
@@ -88,4 +95,29 @@ test.for([
   const grownMiB = Math.round(highest - start);
   report(context, { sizeMiB: SIZE_MIB, grownMiB });
   expect(grownMiB).toBeLessThanOrEqual(MOST_GROWTH_MIB);
+});
+
+/** The head of an answer of this length; none of its body has been read. */
+async function begin(mib: number): Promise<IncomingMessage> {
+  around.upstream.respond((request, response) => {
+    if (request.url === '/narrow/large') pour(response, mib).catch(() => {});
+    else response.end('ok');
+  });
+  const request = httpRequest(`${gateway.url}/narrow/large`, { agent: false }).end();
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  return response;
+}
+
+test('clients that do not read are cut after a while, and others have their places', UNHURRIED, async () => {
+  const unread = await Promise.all([begin(64), begin(64)]);
+  const status = async () => (await send(`${gateway.url}/narrow/x`)).status;
+  await expect.poll(status, { timeout: 20_000 }).toBe(200);
+  for (const response of unread) await expect(response.toArray()).rejects.toThrow('aborted');
+});
+
+test('a client that reads now and then, for longer than a while, gets all of it', UNHURRIED, async () => {
+  const beganAt = performance.now();
+  const length = await readSlowly(await begin(40), { bytes: 4 * MIB, rest: IDLE_MS / 5 });
+  expect(length).toBe(40 * MIB);
+  expect(performance.now() - beganAt).toBeGreaterThan(1.5 * IDLE_MS);
 });

@@ -340,10 +340,16 @@ describe('a target', () => {
   });
 
   test('that is not there is passed over where there is another', async () => {
-    const { url: there } = await startServer({}, ok);
+    const { url: there } = await startServer({}, async (stream) => {
+      const body = Buffer.concat(await stream.toArray());
+      stream.respond({ ':status': 200 });
+      stream.end(`read: ${body}`);
+    });
     const other = await beside('http://127.0.0.1:1', there);
-    for (let round = 0; round < 4; round++)
-      expect((await send(`${other.url}/x`, { method: 'POST', body: 'b' })).status).toBe(200);
+    for (let round = 0; round < 4; round++) {
+      const answer = await send(`${other.url}/x`, { method: 'POST', body: 'once' });
+      expect([answer.status, await answer.text()]).toEqual([200, 'read: once']);
+    }
   });
 
   test('whose answer never came gets further requests on another connection', async () => {
