@@ -5,6 +5,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { UpstreamReport } from '../../src/forwarding/upstream-report.ts';
 import { report } from '../support/figures.ts';
 import { type Surroundings, startSurroundings } from '../support/gateway.ts';
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway-process.ts';
@@ -108,10 +109,16 @@ async function begin(mib: number): Promise<IncomingMessage> {
   return response;
 }
 
+async function placesTaken(): Promise<number | undefined> {
+  const answer = await fetch(`${gateway.adminUrl}/upstreams`);
+  const { upstreams } = (await answer.json()) as { upstreams: UpstreamReport[] };
+  return upstreams.find(({ name }) => name === 'narrow')?.targets[0]?.inFlight;
+}
+
 test('clients that do not read are cut after a while, and others have their places', UNHURRIED, async () => {
   const unread = await Promise.all([begin(64), begin(64)]);
-  const status = async () => (await send(`${gateway.url}/narrow/x`)).status;
-  await expect.poll(status, { timeout: 20_000 }).toBe(200);
+  await expect.poll(placesTaken, { timeout: 20_000 }).toBe(0);
+  expect((await send(`${gateway.url}/narrow/x`)).status).toBe(200);
   for (const response of unread) await expect(response.toArray()).rejects.toThrow('aborted');
 });
 
