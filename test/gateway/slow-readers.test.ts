@@ -35,7 +35,7 @@ routes:
   });
   gateway = await startGatewayProcess(around);
   // What the process needs for itself, it has after some exchanges.
-  for (let round = 0; round < 2; round++) await Promise.all([down(10), up(10)]);
+  for (let round = 0; round < 3; round++) await Promise.all([down(30), up(30)]);
 });
 afterAll(async () => {
   await gateway?.end();
