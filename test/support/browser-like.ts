@@ -72,17 +72,21 @@ export async function signInWithToken(
   return client;
 }
 
-let addresses = 0;
-
-/** Five tries a minute an address: each of these comes from its own. */
 export function sendToken(client: Client, pat: string): Promise<Response> {
-  addresses += 1;
   return client.curl('/api/auth/pat-signin', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ pat }),
-    from: `127.2.${(addresses >> 8) & 255}.${addresses & 255 || 1}`,
+    from: anotherAddress(),
   });
+}
+
+let addresses = 0;
+
+/** Sign-ins are limited by address: each of these comes from its own. */
+function anotherAddress(): string {
+  addresses += 1;
+  return `127.2.${(addresses >> 8) & 255}.${addresses & 255 || 1}`;
 }
 
 /** A client that went through GitHub's authorize page. @returns also where it was sent in the end */
@@ -92,8 +96,9 @@ export async function signInWithGitHub(
   start = '/api/auth/sign-in/social?provider=github&callbackURL=/api/home',
 ): Promise<{ client: Client; landedAt: string | null; response: Response }> {
   const client = createClient(gateway.url);
-  const started = await client.fetch(start);
-  const authorizeUrl = started.headers.get('location') ?? '';
+  const started = await client.curl(start, { from: anotherAddress() });
+  const authorizeUrl = started.headers.get('location');
+  if (authorizeUrl === null) throw new Error(`a sign-in was not begun: ${await started.text()}`);
   const callback = await gateway.github.control.authorize({ url: authorizeUrl, login });
   const response = await client.fetch(callback);
   return { client, landedAt: response.headers.get('location'), response };
