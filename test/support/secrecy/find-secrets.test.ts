@@ -48,6 +48,7 @@ test('what is cut short, encrypted, or of nobody, is no secret', () => {
     sign(other, SECRET),
     'v1.s-abc.AAAA.BBBB.CCCC',
     encrypted,
+    `${TOKEN}AAA.{"session":1}`,
     '',
   ])
     expect(findSecrets(text, secrets)).toEqual([]);
@@ -55,6 +56,7 @@ test('what is cut short, encrypted, or of nobody, is no secret', () => {
 
 test('beside what is encrypted a token is found', () => {
   expect(kinds(`v1.s-abc.${'A'.repeat(16)}.${'B'.repeat(22)}.CCCC,${TOKEN}`)).toEqual(['GitHub token']);
+  expect(kinds(`${TOKEN}AAA.{"token":"${TOKEN}"}`)).toEqual(['GitHub token']);
 });
 
 test('no hit tells the secret', () => {

@@ -17,6 +17,8 @@ export interface Hit {
 const GITHUB_TOKEN = /(?:gh[opsru]_|github_pat_)[A-Za-z0-9_]{16,}/g;
 /** A token encrypted by us. Among millions of its letters some would look like a token by chance. */
 const ENCRYPTED = /\bv1\.[\w-]+\.[\w-]{16}\.[\w-]{22}\.[\w-]+/g;
+/** Of what is kept in Redis; see sessions/shared.ts. By chance it looks like a token just as well, but is longer than one. */
+const SEAL = /(?<![\w-])[\w-]{43}\.(?=\{)/g;
 const SIGNED_COOKIE = /\b([A-Za-z0-9]{32})\.[A-Za-z0-9+/]{43}=/g;
 const TOKEN_LENGTH = 32;
 /** Long enough to hold a secret of 16 bytes or more. */
@@ -25,7 +27,7 @@ const LONGEST_ENCODED = 100_000;
 
 /** @param inSessionTable session tokens may stand in the text: it holds Better Auth's own table */
 export function findSecrets(text: string, secrets: Secrets, inSessionTable = false): Hit[] {
-  const readable = text.replace(ENCRYPTED, '');
+  const readable = text.replace(ENCRYPTED, '').replace(SEAL, '');
   const plain = readable.includes('%') ? `${readable}\n${undoPercents(readable)}` : readable;
   return [plain, decoded(plain)].flatMap((view) => findPlain(view, secrets, inSessionTable));
 }
