@@ -28,20 +28,23 @@ export async function hold(order: HeldOrder): Promise<Held> {
     const [line] = (await Promise.race([once(lines, 'line'), ended])) as [string];
     return JSON.parse(line) as { open: number; refused: number };
   };
+  const end = async () => {
+    child.stdin.end();
+    await ended.catch(() => {});
+  };
   const { open, refused } = await nextCount();
-  if (refused > 0 || open < order.connections)
+  if (refused > 0 || open < order.connections) {
+    await end();
     throw new Error(
       `${order.url}: ${refused} of ${order.connections} connections were refused, ${open} are open`,
     );
+  }
   return {
     async open() {
       const count = nextCount();
       child.stdin.write('\n');
       return (await count).open;
     },
-    async [Symbol.asyncDispose]() {
-      child.stdin.end();
-      await ended.catch(() => {});
-    },
+    [Symbol.asyncDispose]: end,
   };
 }

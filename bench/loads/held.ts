@@ -10,6 +10,8 @@ export interface HeldOrder {
 }
 
 const AT_A_TIME = 200;
+/** What is not answered by then never will be. */
+const ANSWERED_WITHIN_MS = 10_000;
 const { url, connections, cookie } = JSON.parse(process.argv[2] ?? '') as HeldOrder;
 const { hostname, port, pathname } = new URL(url);
 const request = `GET ${pathname} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nCookie: ${cookie}\r\n\r\n`;
@@ -34,15 +36,19 @@ async function openOneByOne(): Promise<void> {
 function hold(): Promise<void> {
   return new Promise((resolve) => {
     const socket = connect({ host: hostname, port: Number(port), noDelay: true });
+    const refuse = () => {
+      refused++;
+      resolve();
+    };
     socket.write(request);
+    socket.setTimeout(ANSWERED_WITHIN_MS, () => socket.destroy(new Error('No answer came')));
+    socket.once('error', refuse);
     socket.once('data', (answer) => {
+      socket.setTimeout(0);
       if (!answer.toString('latin1').startsWith('HTTP/1.1 200')) refused++;
       open++;
+      socket.off('error', refuse).on('error', () => {});
       socket.once('close', () => open--);
-      resolve();
-    });
-    socket.once('error', () => {
-      refused++;
       resolve();
     });
   });
