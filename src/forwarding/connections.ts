@@ -1,91 +1,76 @@
-// The HTTP/1.1 connections to one target. Each carries one request at a time; the one that was used last is used next,
-// so that the others grow old and are closed. undici's own pool does not tell whether a connection was used before,
-// which is what decides whether a request may be sent again.
-import { Agent, type buildConnector, Client, type Dispatcher } from 'undici';
+// The HTTP/1.1 connections to one target. The one that was used last is used next, so that the others grow old and are
+// closed.
+import { Agent, type buildConnector, type Dispatcher } from 'undici';
+import { Http1Connection } from './http1-connection.ts';
 import type { Connection, TargetConnections } from './target-connections.ts';
 
 export interface ConnectionOptions {
   /** How a connection is opened. */
   readonly connect: buildConnector.connector;
-  readonly headersMs: number;
   /** How long an idle one is kept, unless the target says otherwise (Keep-Alive). */
   readonly keepAliveMs: number;
   /** How long one is used. */
   readonly lifeMs: number;
 }
 
-const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
 /** However long the target would keep an idle connection. */
 const LONGEST_KEEP_ALIVE_MS = 60_000;
 /** A connection is closed so much earlier than its target says it would: a request may be under way to it by then. */
 const KEEP_ALIVE_MARGIN_MS = 1000;
 /** Old connections are looked for so often. */
-const LOOK_EVERY_MS = 1000;
-
-class ClientConnection implements Connection {
-  readonly client: Client;
-  /** Requests written to it, since it was opened. */
-  uses = 0;
-  /** Null while it is not open. */
-  address: string | null = null;
-  /** `performance.now()` */
-  openedAt = 0;
-  isIdle = false;
-  /** It carries no further request. */
-  isRetired = false;
-
-  constructor(client: Client) {
-    this.client = client;
-  }
-}
+const LOOK_EVERY_MS = 250;
 
 export class Connections implements TargetConnections {
-  readonly #origin: string;
+  readonly #to: buildConnector.Options;
   readonly #options: ConnectionOptions;
-  readonly #all = new Set<ClientConnection>();
-  readonly #idle: ClientConnection[] = [];
+  readonly #all = new Set<Http1Connection>();
+  /** The one that was used last is the last. */
+  readonly #idle: Http1Connection[] = [];
   readonly #timer: NodeJS.Timeout;
 
   constructor(origin: string, options: ConnectionOptions) {
-    this.#origin = origin;
+    const { protocol, hostname, host, port } = new URL(origin);
+    this.#to = { protocol, hostname, host, port };
     this.#options = options;
-    this.#timer = setInterval(() => this.#retireOld(), LOOK_EVERY_MS).unref();
+    this.#timer = setInterval(this.#retireOld, LOOK_EVERY_MS).unref();
   }
 
   /** One that carries nothing; it is opened with its first request. */
-  take(): ClientConnection {
-    const connection = this.#idle.pop();
-    if (connection === undefined) return this.#open();
-    connection.isIdle = false;
-    return connection;
+  take(): Http1Connection {
+    const now = performance.now();
+    for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
+      connection.isIdle = false;
+      if (connection.isUsable && connection.usableUntil > now) return connection;
+      connection.destroy();
+    }
+    return this.#open();
   }
 
   /** One that nothing was sent on before. */
-  takeNew(): ClientConnection {
+  takeNew(): Http1Connection {
     return this.#open();
   }
 
   /** Its request is over, and it may carry another. */
-  giveBack(connection: ClientConnection): void {
-    if (connection.isRetired || connection.address === null) this.discard(connection);
-    else {
-      connection.isIdle = true;
-      this.#idle.push(connection);
-    }
+  giveBack(connection: Connection): void {
+    if (!(connection instanceof Http1Connection)) return;
+    connection.usableUntil = performance.now() + this.#keepMs(connection);
+    if (!connection.isUsable || connection.usableUntil <= performance.now()) return connection.destroy();
+    connection.isIdle = true;
+    this.#idle.push(connection);
   }
 
   /** Its request is over, and nothing further shall be sent on it. */
-  discard(connection: ClientConnection): void {
-    this.#all.delete(connection);
-    connection.client.destroy().catch(() => {});
+  discard(connection: Connection): void {
+    if (connection instanceof Http1Connection) connection.destroy();
   }
 
   /** Those to addresses the target no longer has end as soon as they carry nothing. */
-  retire(isOutdated: (connection: ClientConnection) => boolean): void {
+  retire(isOutdated: (connection: Http1Connection) => boolean): void {
     for (const connection of this.#all) {
       if (connection.address === null || !isOutdated(connection)) continue;
       connection.isRetired = true;
-      if (connection.isIdle) this.#drop(connection);
+      if (connection.isIdle) connection.destroy();
     }
   }
 
@@ -101,51 +86,34 @@ export class Connections implements TargetConnections {
     return this.#idle.length;
   }
 
-  close(): Promise<unknown> {
+  async close(): Promise<void> {
     clearInterval(this.#timer);
-    return Promise.all([...this.#all].map(({ client }) => client.destroy()));
+    for (const connection of this.#all) connection.destroy();
   }
 
-  #open(): ClientConnection {
-    const { connect, headersMs, keepAliveMs } = this.#options;
-    const client = new Client(this.#origin, {
-      connect: (to, done) =>
-        connect(to, (...[error, socket]: Parameters<buildConnector.Callback>) => {
-          if (error !== null) return done(error, null);
-          connection.address = socket.remoteAddress ?? '';
-          done(null, socket);
-        }),
-      headersTimeout: headersMs,
-      // See idle.ts: undici would not tell an event stream from a download that hangs.
-      bodyTimeout: 0,
-      keepAliveTimeout: keepAliveMs,
-      keepAliveMaxTimeout: Math.max(LONGEST_KEEP_ALIVE_MS, keepAliveMs),
-      keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
-      maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
-      pipelining: 1,
-    });
-    const connection = new ClientConnection(client);
-    client.on('connect', () => {
-      connection.uses = 0;
-      connection.openedAt = performance.now();
-    });
-    client.on('disconnect', () => {
-      connection.address = null;
-      if (connection.isIdle) this.#drop(connection);
-    });
+  #keepMs({ keepAliveMs }: Http1Connection): number {
+    const { keepAliveMs: usualMs } = this.#options;
+    if (keepAliveMs === null) return usualMs;
+    return Math.min(keepAliveMs - KEEP_ALIVE_MARGIN_MS, Math.max(LONGEST_KEEP_ALIVE_MS, usualMs));
+  }
+
+  #open(): Http1Connection {
+    const connection = new Http1Connection((done) => this.#options.connect(this.#to, done), this.#drop);
     this.#all.add(connection);
     return connection;
   }
 
-  #drop(connection: ClientConnection): void {
+  #drop = (connection: Http1Connection): void => {
+    this.#all.delete(connection);
+    if (!connection.isIdle) return;
+    connection.isIdle = false;
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
-    connection.isIdle = false;
-    this.discard(connection);
-  }
+  };
 
-  #retireOld(): void {
-    const oldest = performance.now() - this.#options.lifeMs;
-    this.retire(({ openedAt }) => openedAt < oldest);
-  }
+  #retireOld = (): void => {
+    const now = performance.now();
+    const oldest = now - this.#options.lifeMs;
+    this.retire(({ openedAt, isIdle, usableUntil }) => openedAt < oldest || (isIdle && usableUntil <= now));
+  };
 }

@@ -2,10 +2,11 @@
 // kept.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type Dispatcher, errors } from 'undici';
+import { errors } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isSafeMethod } from '../policy/cross-site.ts';
+import type { AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
 import { saysGitHubRefused, type TokenWatch } from './github-status.ts';
 import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
@@ -25,7 +26,6 @@ import type { Connection } from './target-connections.ts';
 import { closeAfterEarlyAnswer, dropRest, endWithConnection } from './unread-body.ts';
 import type { Upstream } from './upstream.ts';
 import { joinWebSocket, type Upgrade } from './websocket.ts';
-import './wire.ts';
 
 /** Limits of the route that override the upstream's. */
 export interface ForwardLimits {
@@ -63,8 +63,8 @@ export interface ForwardOptions {
   readonly upgrade?: Upgrade | null;
   /** Of a person whose GitHub token goes along. */
   readonly token?: TokenWatch | null;
-  /** By way of what a request is given to a connection, where not at once; see http2.ts. */
-  readonly carrier?: (client: Dispatcher) => Pick<Dispatcher, 'dispatch'>;
+  /** By way of what a request goes, where not at once; see http2.ts. */
+  readonly carry?: Carry;
 }
 
 /**
@@ -75,11 +75,7 @@ export function forward(options: ForwardOptions): Promise<void> {
   return new Promise((resolve, reject) => new Exchange(options, resolve, reject).begin());
 }
 
-/**
- * undici's callbacks for one exchange. The ones with raw headers are used: they keep spelling, order and
- * repetitions, and save undici parsing what we only pass on.
- */
-class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
+class Exchange implements AnswerHandler, Headed, Silenceable {
   readonly #options: ForwardOptions;
   readonly #body: RequestBody | null;
   readonly #resolve: () => void;
@@ -114,6 +110,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
       ? new RequestBody(request, {
           idleMs: limits?.idleMs ?? upstream.options.timeouts.idle,
           maxBytes: limits?.maxBodyBytes,
+          onProgress: this.#noteProgress,
         })
       : null;
     response.once('close', this.#onClientClose);
@@ -144,23 +141,22 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   }
 
   #sendTo(target: Target, connection: Connection): void {
-    const { request, path, headers, limits, upgrade, carrier } = this.#options;
+    const { request, path, headers, limits, upgrade, carry, upstream } = this.#options;
     this.#target = target;
     this.#connection = connection;
     this.#isPlaceTaken = true;
     this.#isUnderWay = false;
     headers[1] = target.host;
-    (carrier?.(connection.client) ?? connection.client).dispatch(
-      {
-        path,
-        method: request.method as Dispatcher.HttpMethod,
-        headers,
-        body: this.#body,
-        headersTimeout: limits?.headersMs,
-        upgrade: upgrade ? 'websocket' : null,
-      },
-      this,
-    );
+    this.idleMs = limits?.headersMs ?? upstream.options.timeouts.headers;
+    upstream.idle.add(this);
+    const outgoing: OutgoingRequest = {
+      method: request.method ?? '',
+      path,
+      headers,
+      body: this.#body,
+      isUpgrade: Boolean(upgrade),
+    };
+    connection.send(outgoing, this, carry);
   }
 
   /** Others may have its place from now on. */
@@ -170,7 +166,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     this.#target?.release();
   }
 
-  onConnect(abort: (reason?: Error) => void): void {
+  onSending(abort: (reason?: Error) => void): void {
     const { request, response } = this.#options;
     this.#abort = abort;
     this.#isUnderWay = true;
@@ -179,13 +175,11 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     else if (this.#body !== null && awaitsContinue(request)) response.writeContinue();
   }
 
-  onResponseStarted(): void {
+  onAnswering(): void {
     this.#hasAnswerBegun = true;
   }
 
-  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
-    // Informational answers are between the upstream and us.
-    if (status < 200) return true;
+  onHeaders(status: number, rawHeaders: readonly string[], resume: () => void): boolean {
     const { request, response, upstream } = this.#options;
     this.#target?.answered();
     if (status > 599) throw new errors.ResponseError('status out of range', status, {});
@@ -211,9 +205,10 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   }
 
   /** An answer that fails is passed on once it is known whether the token is to blame; others do not wait. */
-  #hold(status: number, rawHeaders: Buffer[], resume: () => void, token: TokenWatch): boolean {
+  #hold(status: number, rawHeaders: readonly string[], resume: () => void, token: TokenWatch): boolean {
     const held = { isComplete: false };
     this.#held = held;
+    this.#options.upstream.idle.delete(this);
     const waiting = token.refusal();
     if (status < 400) return this.onHeaders(status, rawHeaders, resume);
     const end = (error: Error) => (held.isComplete ? this.onError(error) : this.#abort(error));
@@ -230,7 +225,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     return false;
   }
 
-  #headersOf(rawHeaders: Buffer[]): string[] {
+  #headersOf(rawHeaders: readonly string[]): string[] {
     const { requestId, ownCookies, upstream, answer, mount } = this.#options;
     const settableCookies = upstream.options.setCookies === 'pass' ? SESSION_COOKIES : NO_COOKIES;
     const { targets } = upstream;
@@ -246,7 +241,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   }
 
   /** @throws {GatewayError} when there may be no further stream */
-  #watch(rawHeaders: Buffer[]): void {
+  #watch(rawHeaders: readonly string[]): void {
     const kind = streamKind(rawHeaders);
     const { limits, upstream, onStream, finalEvent } = this.#options;
     const { timeouts } = upstream.options;
@@ -269,7 +264,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     this.#abort(new errors.RequestAbortedError(goodbye.reason));
   }
 
-  onUpgrade(_status: number, rawHeaders: Buffer[], upstreamSocket: Duplex): void {
+  onUpgrade(rawHeaders: readonly string[], upstreamSocket: Duplex): void {
     const { request, response, upgrade, limits, upstream, onStream = () => () => {} } = this.#options;
     response.off('close', this.#onClientClose);
     this.#target?.answered();
@@ -299,13 +294,20 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   }
 
   #onDrain = (): void => {
-    this.lastSeen = this.#options.upstream.idle.now;
+    this.#noteProgress();
     this.#resume();
   };
 
   onSilence(): void {
-    this.#abort(new errors.BodyTimeoutError());
+    if (this.#options.response.headersSent) this.#abort(new errors.BodyTimeoutError());
+    // While the client still sends, it is the client that is waited for; see request-body.ts.
+    else if (this.#body?.awaitsClient) this.#noteProgress();
+    else this.#abort(new errors.HeadersTimeoutError());
   }
+
+  #noteProgress = (): void => {
+    this.lastSeen = this.#options.upstream.idle.now;
+  };
 
   #leave(): void {
     this.#options.upstream.idle.delete(this);
@@ -335,10 +337,7 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
     this.#isOver = true;
     this.#leave();
     response.off('close', this.#onClientClose);
-    if (response.headersSent && isBodiless(response.statusCode, error)) {
-      this.#endBody();
-      response.end();
-    } else if (response.headersSent && !response.writableEnded) response.destroy();
+    if (response.headersSent && !response.writableEnded) response.destroy();
     this.#body?.destroy();
     if (response.headersSent || response.destroyed) this.#resolve();
     else this.#reject(error instanceof GatewayError ? error : upstreamFault(error, this.#isUnderWay));
@@ -396,15 +395,6 @@ class Exchange implements Dispatcher.DispatchHandler, Headed, Silenceable {
   #onClientClose = (): void => {
     if (!this.#options.response.writableFinished) this.#abort(new errors.RequestAbortedError());
   };
-}
-
-/**
- * undici waits for the body whose length a 304 or 204 tells. That of a 304 is of the answer to a plain GET, and that of a
- * 204 should not be there (RFC 9110 section 8.6).
- */
-function isBodiless(status: number, error: Error): boolean {
-  const hasNoBody = status === 304 || status === 204;
-  return hasNoBody && (error as NodeJS.ErrnoException).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -11,18 +11,18 @@ export interface TokenWatch {
 const NAME = 'x-github-status';
 const REFUSED = /^40[13]$/;
 
-/** @param rawHeaders names and values in turn, as undici read them */
+/** @param rawHeaders names and values in turn */
 export function saysGitHubRefused(
   status: number,
-  rawHeaders: readonly Buffer[],
+  rawHeaders: readonly string[],
   origin: string | undefined,
   { githubOrigin }: TokenWatch,
 ): boolean {
   if (origin === githubOrigin && (status === 401 || status === 403)) return true;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at];
-    if (name?.length !== NAME.length || name.toString('latin1').toLowerCase() !== NAME) continue;
-    if (REFUSED.test(String(rawHeaders[at + 1]).trim())) return true;
+    if (name?.length !== NAME.length || name.toLowerCase() !== NAME) continue;
+    if (REFUSED.test(rawHeaders[at + 1] ?? '')) return true;
   }
   return false;
 }

@@ -6,16 +6,11 @@ import { Http2Connections } from './http2-connections.ts';
 import { type Http2DispatchOptions, Http2Exchange } from './http2-exchange.ts';
 import type { Connection, TargetConnections } from './target-connections.ts';
 
-export interface Http2Options extends Http2ConnectionOptions {
-  /** Milliseconds from the request to the whole head of the answer, unless a request says otherwise. */
-  readonly headersMs: number;
-}
-
 export class Http2Dispatcher extends Dispatcher implements TargetConnections {
-  readonly #options: Http2Options;
+  readonly #options: Http2ConnectionOptions;
   readonly #connections: Http2Connections;
 
-  constructor(options: Http2Options) {
+  constructor(options: Http2ConnectionOptions) {
     super();
     this.#options = options;
     this.#connections = new Http2Connections(options);
@@ -23,16 +18,18 @@ export class Http2Dispatcher extends Dispatcher implements TargetConnections {
 
   /** @param options their origin is passed over: there is one target */
   override dispatch(options: Http2DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const { headersMs, origin } = this.#options;
-    const limited = { ...options, headersTimeout: options.headersTimeout ?? headersMs };
-    const scheme = origin.startsWith('https:') ? 'https' : 'http';
-    new Http2Exchange(limited, handler, this.#connections, scheme);
+    const scheme = this.#options.origin.startsWith('https:') ? 'https' : 'http';
+    new Http2Exchange(options, handler, this.#connections, scheme);
     return true;
   }
 
   /** A stream on any of them. */
   take(): Connection {
-    return { client: this, uses: 0, address: null };
+    return {
+      send: (request, handler, carry) => carry?.(request, handler, this),
+      uses: 0,
+      address: null,
+    };
   }
 
   takeNew(): Connection {

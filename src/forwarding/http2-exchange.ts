@@ -22,7 +22,6 @@ export class Http2Exchange implements Passenger {
   readonly #connections: Http2Connections;
   readonly #headers: readonly string[];
   readonly #body: Readable | null;
-  readonly #timer: NodeJS.Timeout;
   /** Ends the stream with RST_STREAM: to close it would end the body first, as if it were whole. */
   readonly #reset = new AbortController();
   #connection: Http2Connection | null = null;
@@ -45,7 +44,6 @@ export class Http2Exchange implements Passenger {
     this.#connections = connections;
     this.#headers = requestHeaders(options, scheme);
     this.#body = options.upload ?? null;
-    this.#timer = setTimeout(this.#onTimeout, options.headersTimeout ?? 0);
     this.#body?.pause();
     this.#body?.once('error', (error) => this.#abort(error));
     connections.admit(this);
@@ -93,7 +91,6 @@ export class Http2Exchange implements Passenger {
 
   #onResponse(stream: ClientHttp2Stream, status: number, rawHeaders: readonly string[]): void {
     if (this.#isOver) return;
-    clearTimeout(this.#timer);
     this.#isAnswered = true;
     this.#kept = null;
     try {
@@ -140,7 +137,6 @@ export class Http2Exchange implements Passenger {
 
   #onChunk = (chunk: Buffer): void => {
     if (this.#isOver) return;
-    this.#timer.refresh();
     this.#keep(chunk);
     if (this.#stream?.write(chunk) === false) this.#body?.pause();
   };
@@ -156,27 +152,16 @@ export class Http2Exchange implements Passenger {
     else this.#kept?.push(chunk);
   }
 
-  #onTimeout = (): void => {
-    const stream = this.#stream;
-    // While the client still sends, it is the client that is waited for; see request-body.ts.
-    const isFed = stream !== null && !stream.writableEnded && !stream.writableNeedDrain;
-    if (isFed && this.#options.headersTimeout) this.#timer.refresh();
-    else if (this.#options.headersTimeout) {
-      // Who knows whether anything still arrives there.
-      this.#connection?.retire();
-      this.#abort(new errors.HeadersTimeoutError());
-    }
-  };
-
   #abort = (error?: Error): void => {
     if (this.#isOver) return;
+    // Who knows whether anything still arrives there.
+    if (error instanceof errors.HeadersTimeoutError) this.#connection?.retire();
     this.#end();
     this.#handler.onError?.(error ?? new errors.RequestAbortedError());
   };
 
   #end(): void {
     this.#isOver = true;
-    clearTimeout(this.#timer);
     this.#connections.forget(this);
     this.#kept = null;
     if (this.#stream !== null && !(this.#stream.readableEnded && this.#stream.writableEnded))

@@ -9,7 +9,7 @@ import httpProxy, { type FastifyHttpProxyOptions } from '@fastify/http-proxy';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
-import type { ForwardOptions } from './forward.ts';
+import type { AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
 
 /** Under which a request's own part hangs on the headers that http-proxy hands on. */
 const PASSAGE = Symbol('passage');
@@ -28,23 +28,17 @@ export async function addHttp2Lane(scope: FastifyInstance): Promise<void> {
 }
 
 /** For forward(): sends one request by way of http-proxy. */
-export function overHttp2(reply: FastifyReply): ForwardOptions['carrier'] {
-  return (dispatcher) => ({
-    dispatch(options, handler) {
-      if (options.upgrade) {
-        handler.onError?.(new GatewayError('websocket-unsupported'));
-        return true;
-      }
-      const passage = new Passage(options, handler, dispatcher);
-      reply.from('/', {
-        rewriteRequestHeaders: () => ({ [PASSAGE]: passage }) as never,
-        rewriteHeaders: () => ({}),
-        retryDelay: () => null,
-        onResponse: () => passage.receive(),
-      });
-      return true;
-    },
-  });
+export function overHttp2(reply: FastifyReply): Carry {
+  return (request, handler, dispatcher) => {
+    if (request.isUpgrade) return handler.onError(new GatewayError('websocket-unsupported'));
+    const passage = new Passage(request, handler, dispatcher);
+    reply.from('/', {
+      rewriteRequestHeaders: () => ({ [PASSAGE]: passage }) as never,
+      rewriteHeaders: () => ({}),
+      retryDelay: () => null,
+      onResponse: () => passage.receive(),
+    });
+  };
 }
 
 function carry({ headers }: Carried, callback: Callback): void {
@@ -58,18 +52,14 @@ interface Carried {
 }
 
 class Passage {
-  readonly #options: Dispatcher.DispatchOptions;
-  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #request: OutgoingRequest;
+  readonly #handler: AnswerHandler;
   readonly #dispatcher: Dispatcher;
   readonly #ended = new AbortController();
   #answer: Dispatcher.ResponseData | null = null;
 
-  constructor(
-    options: Dispatcher.DispatchOptions,
-    handler: Dispatcher.DispatchHandler,
-    dispatcher: Dispatcher,
-  ) {
-    this.#options = options;
+  constructor(request: OutgoingRequest, handler: AnswerHandler, dispatcher: Dispatcher) {
+    this.#request = request;
     this.#handler = handler;
     this.#dispatcher = dispatcher;
   }
@@ -77,18 +67,18 @@ class Passage {
   #abort = (reason?: Error): void => this.#ended.abort(reason ?? new errors.RequestAbortedError());
 
   send(callback: Callback): void {
+    const { method, path, headers, body } = this.#request;
     const options = {
-      ...(this.#options as Dispatcher.RequestOptions),
-      body: null,
-      upload: this.#options.body,
+      ...{ method: method as Dispatcher.HttpMethod, path, headers: [...headers] },
+      ...{ body: null, upload: body },
       responseHeaders: 'raw' as const,
       signal: this.#ended.signal,
-      onSending: () => this.#handler.onConnect?.(this.#abort),
+      onSending: () => this.#handler.onSending(this.#abort),
     };
     this.#dispatcher.request(options, (error, answer) => {
-      if (error !== null) return this.#handler.onError?.(error);
+      if (error !== null) return this.#handler.onError(error);
       this.#answer = answer;
-      answer.body.on('error', (fault) => this.#handler.onError?.(fault));
+      answer.body.on('error', (fault) => this.#handler.onError(fault));
       callback(null, answer);
     });
   }
@@ -96,14 +86,14 @@ class Passage {
   /** Called by http-proxy with the answer's head. Must not throw: undici lets that end the process. */
   receive(): void {
     const { statusCode, headers, body } = this.#answer as Dispatcher.ResponseData;
-    const rawHeaders = (headers as unknown as string[]).map((text) => Buffer.from(text, 'latin1'));
+    const rawHeaders = headers as unknown as string[];
     try {
-      const goesOn = this.#handler.onHeaders?.(statusCode, rawHeaders, () => body.resume(), '');
+      const goesOn = this.#handler.onHeaders(statusCode, rawHeaders, () => body.resume());
       body.on('data', (chunk: Buffer) => {
-        if (this.#handler.onData?.(chunk) === false) body.pause();
+        if (this.#handler.onData(chunk) === false) body.pause();
       });
       if (goesOn === false) body.pause();
-      body.once('end', () => this.#handler.onComplete?.([]));
+      body.once('end', () => this.#handler.onComplete());
     } catch (error) {
       this.#abort(error as Error);
     }

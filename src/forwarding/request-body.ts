@@ -1,5 +1,5 @@
-// The client's body on its way to an upstream. undici destroys the stream it was given when an exchange fails;
-// given the request itself it would take the client's connection along, and the answer that says what went wrong.
+// The client's body on its way to an upstream: given up when an exchange fails, while the client's connection stays for
+// the answer that says what went wrong.
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { GatewayError } from '../errors.ts';
@@ -9,6 +9,8 @@ export interface BodyLimits {
   readonly idleMs: number;
   /** In bytes; any length when undefined. */
   readonly maxBytes: number | undefined;
+  /** Called whenever some of it has come. */
+  readonly onProgress: () => void;
 }
 
 /** Fails with a {@link GatewayError} when the client stalls or sends too much. */
@@ -16,7 +18,6 @@ export class RequestBody extends Readable {
   readonly #request: IncomingMessage;
   readonly #limits: BodyLimits;
   #received = 0;
-  /** Only a client that is waited for can stall: an upstream that does not read is another matter. */
   #isAwaited = false;
   #timer: NodeJS.Timeout | null = null;
 
@@ -24,7 +25,7 @@ export class RequestBody extends Readable {
     super();
     this.#request = request;
     this.#limits = limits;
-    // undici stops listening once its exchange is over; an error after that would end the process.
+    // Nobody listens once its exchange is over; an error after that would end the process.
     this.on('error', () => {});
     request.on('data', this.#onData);
     request.on('end', this.#onEnd);
@@ -32,8 +33,10 @@ export class RequestBody extends Readable {
     request.pause();
   }
 
-  /** True once all of it is here, and undici knows its length. */
-  hasEnded = false;
+  /** Only a client that is waited for can stall: an upstream that does not read is another matter. */
+  get awaitsClient(): boolean {
+    return this.#isAwaited && !this.#request.complete;
+  }
 
   override _read(): void {
     this.#isAwaited = true;
@@ -60,6 +63,7 @@ export class RequestBody extends Readable {
       return;
     }
     this.#timer?.refresh();
+    this.#limits.onProgress();
     if (this.push(chunk)) return;
     this.#isAwaited = false;
     this.#request.pause();
@@ -67,7 +71,7 @@ export class RequestBody extends Readable {
 
   #onEnd = (): void => {
     if (this.#timer) clearTimeout(this.#timer);
-    this.hasEnded = true;
+    this.#limits.onProgress();
     this.push(null);
   };
 
@@ -76,7 +80,7 @@ export class RequestBody extends Readable {
   };
 
   #onSilence = (): void => {
-    if (this.#isAwaited && !this.#request.complete)
+    if (this.awaitsClient)
       this.destroy(new GatewayError('bad-request', { detail: 'The body stopped arriving.' }));
   };
 }

@@ -12,8 +12,8 @@ export interface AnswerPolicy {
 }
 
 export interface ResponseHeaderParts {
-  /** Names and values in turn, as undici read them. */
-  readonly rawHeaders: readonly Buffer[];
+  /** Names and values in turn. */
+  readonly rawHeaders: readonly string[];
   readonly requestId: string;
   /** Own cookies the upstream may set (setCookies: pass). */
   readonly settableCookies: ReadonlySet<OwnCookie>;
@@ -32,11 +32,11 @@ export function buildResponseHeaders(parts: ResponseHeaderParts): string[] {
   const nominated = nominatedNames(rawHeaders);
   let speaksOfCaching = false;
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = text(rawHeaders[at]);
+    const name = rawHeaders[at] as string;
     const verdict = responseVerdict(name);
     if (verdict === 'drop' || verdict === 'connection') continue;
     if (nominated?.has(name.toLowerCase())) continue;
-    const value = text(rawHeaders[at + 1]);
+    const value = rawHeaders[at + 1] as string;
     const kept = verdict === 'keep' ? value : keptValue(verdict, value, parts);
     if (kept === undefined) continue;
     if (verdict === 'caching') speaksOfCaching = true;
@@ -98,11 +98,12 @@ function withoutCookies(value: string): string | undefined {
 }
 
 /** Null when there are none, as nearly always. */
-function nominatedNames(rawHeaders: readonly Buffer[]): Set<string> | null {
+function nominatedNames(rawHeaders: readonly string[]): Set<string> | null {
   let names: Set<string> | null = null;
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    if (rawHeaders[at]?.length !== 10 || responseVerdict(text(rawHeaders[at])) !== 'connection') continue;
-    for (const option of text(rawHeaders[at + 1]).split(',')) {
+    const written = rawHeaders[at] as string;
+    if (written.length !== 'connection'.length || responseVerdict(written) !== 'connection') continue;
+    for (const option of (rawHeaders[at + 1] as string).split(',')) {
       const name = option.trim().toLowerCase();
       if (name === 'keep-alive' || name === 'close' || name === 'content-length') continue;
       names ??= new Set();
@@ -110,8 +111,4 @@ function nominatedNames(rawHeaders: readonly Buffer[]): Set<string> | null {
     }
   }
   return names;
-}
-
-function text(part: Buffer | undefined): string {
-  return part === undefined ? '' : part.toString('latin1');
 }

@@ -20,7 +20,7 @@ export type OnStream = (kind: StreamKind, end: (goodbye: Goodbye) => void) => ()
 const LONG_BYTES = 1024 * 1024;
 
 /** @returns null for an answer that will soon be over */
-export function streamKind(rawHeaders: readonly Buffer[]): 'event-stream' | 'long' | null {
+export function streamKind(rawHeaders: readonly string[]): 'event-stream' | 'long' | null {
   if (EVENT_STREAM.test(headerOf(rawHeaders, 'content-type') ?? '')) return 'event-stream';
   const length = headerOf(rawHeaders, 'content-length');
   return length !== null && Number(length) <= LONG_BYTES ? null : 'long';
@@ -29,11 +29,11 @@ export function streamKind(rawHeaders: readonly Buffer[]): 'event-stream' | 'lon
 const EVENT_STREAM = /^\s*text\/event-stream\s*(?:;|$)/i;
 
 /** @param rawHeaders names and values in turn */
-export function headerOf(rawHeaders: readonly Buffer[], lowerName: string): string | null {
+export function headerOf(rawHeaders: readonly string[], lowerName: string): string | null {
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] as Buffer;
-    if (name.length === lowerName.length && name.toString('latin1').toLowerCase() === lowerName)
-      return (rawHeaders[at + 1] as Buffer).toString('latin1').trim();
+    const name = rawHeaders[at] as string;
+    if (name.length === lowerName.length && name.toLowerCase() === lowerName)
+      return (rawHeaders[at + 1] as string).trim();
   }
   return null;
 }
@@ -48,7 +48,7 @@ export class EventBoundary {
   #tail = '\n\n';
   readonly #isReadable: boolean;
 
-  constructor(rawHeaders: readonly Buffer[]) {
+  constructor(rawHeaders: readonly string[]) {
     this.#isReadable = headerOf(rawHeaders, 'content-encoding') === null;
   }
 

@@ -118,7 +118,7 @@ function connectionsTo(address: string, options: UpstreamOptions, files: TlsFile
   const path = socketPathOf(address);
   const { origin } = new URL(path === null ? address : SOCKET_ORIGIN);
   const { timeouts, keepAlive: keepAliveMs, connectionLife: lifeMs, tls } = options;
-  const limits = { headersMs: timeouts.headers, keepAliveMs, lifeMs };
+  const limits = { keepAliveMs, lifeMs };
   if (options.protocol === 'http1')
     return new Connections(origin, { ...limits, connect: connector(options, files, path) });
   const servername = tls?.serverName;

@@ -5,7 +5,6 @@ import { GatewayError } from '../errors.ts';
 import { acceptOf } from './frames.ts';
 import { headerOf, type OnStream } from './streams.ts';
 import { openTunnel, type Tunnel } from './tunnel.ts';
-import { unmend } from './wire.ts';
 
 /** A connection whose client asked for another protocol than HTTP; see http/upgrades.ts. */
 export interface Upgrade {
@@ -19,7 +18,7 @@ export interface WebSocketParts {
   /** Its `close` is emitted when the WebSocket is over. */
   readonly response: ServerResponse;
   /** Names and values in turn, as the upstream sent them. */
-  readonly rawHeaders: readonly Buffer[];
+  readonly rawHeaders: readonly string[];
   /** Names and values in turn, as the client gets them. */
   readonly headers: readonly string[];
   readonly upstream: Duplex;
@@ -37,7 +36,6 @@ export function joinWebSocket(parts: WebSocketParts): void {
   let tunnel: Tunnel | null = null;
   const release = onStream('websocket', ({ code, reason }) => tunnel?.end(code, reason));
   const client = upgrade.take();
-  unmend(upstream);
   client.write(headText(headers), 'latin1');
   tunnel = openTunnel({ client, upstream, idleMs });
   tunnel.closed.then(() => {

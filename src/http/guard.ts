@@ -210,7 +210,7 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     onStream: dispatch.onStream,
     upgrade: dispatch.upgrade,
     token: dispatch.token,
-    carrier: upstream.options.protocol === 'http1' ? undefined : overHttp2(reply),
+    carry: upstream.options.protocol === 'http1' ? undefined : overHttp2(reply),
     headers,
     requestId: request.id,
     ownCookies,

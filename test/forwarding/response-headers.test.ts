@@ -7,7 +7,7 @@ type Header = [name: string, value: string];
 /** What the client gets of these headers of an upstream, the gateway’s own request id aside. */
 function passed(headers: readonly Header[], more: Partial<ResponseHeaderParts> = {}): Header[] {
   const flat = buildResponseHeaders({
-    rawHeaders: headers.flat().map((part) => Buffer.from(part, 'latin1')),
+    rawHeaders: headers.flat(),
     requestId: 'request-1',
     settableCookies: NO_COOKIES,
     ownCookies: [],

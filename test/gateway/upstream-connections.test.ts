@@ -211,9 +211,21 @@ test('connections to an address that the name no longer has carry no further req
   const { connections } = upstream.targets[0] as (typeof upstream.targets)[number];
   const ask = async (path: string) => {
     const connection = connections.take();
-    const { body } = await connection.client.request({ path, method: 'GET' });
-    const text = await body.text();
-    return { text, finish: () => connections.giveBack(connection) };
+    await new Promise<void>((resolve, reject) =>
+      connection.send(
+        { method: 'GET', path, headers: ['host', 'localhost'], body: null, isUpgrade: false },
+        {
+          onSending() {},
+          onAnswering() {},
+          onHeaders: () => true,
+          onData: () => true,
+          onComplete: resolve,
+          onUpgrade() {},
+          onError: reject,
+        },
+      ),
+    );
+    return { finish: () => connections.giveBack(connection) };
   };
   (await ask('/first')).finish();
   const underWay = await ask('/second');
