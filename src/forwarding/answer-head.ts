@@ -64,7 +64,8 @@ export function readHead(text: string, method: string): AnswerHead {
         break;
       case 17:
         if (name.toLowerCase() !== TRANSFER_ENCODING) break;
-        if (coding !== null || value.toLowerCase() !== 'chunked') throw fault('Its transfer coding is not known');
+        if (coding !== null || value.toLowerCase() !== 'chunked')
+          throw fault('Its transfer coding is not known');
         coding = value;
         break;
     }
@@ -79,7 +80,13 @@ export function readHead(text: string, method: string): AnswerHead {
         ? Number(length)
         : 'until-close';
   const keepsAlive = body !== 'until-close' && staysOpen(minor, connection);
-  return { status, rawHeaders, body, keepsAlive, keepAliveMs: keepAlive === null ? null : timeoutOf(keepAlive) };
+  return {
+    status,
+    rawHeaders,
+    body,
+    keepsAlive,
+    keepAliveMs: keepAlive === null ? null : timeoutOf(keepAlive),
+  };
 }
 
 function isBodiless(status: number, method: string): boolean {

@@ -287,9 +287,14 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
   onData(chunk: Buffer): boolean {
     this.lastSeen = this.#options.upstream.idle.now;
     this.#events?.push(chunk);
+    const { response } = this.#options;
+    // Text is written in one piece with the head; a buffer would be a second.
+    const isFlowing =
+      this.#isHeadSent || chunk.length > MOST_TEXT_BYTES
+        ? response.write(chunk)
+        : response.write(chunk.toString('latin1'), 'latin1');
     this.#isHeadSent = true;
-    const isFlowing = this.#options.response.write(chunk);
-    if (!isFlowing) this.#options.response.once('drain', this.#onDrain);
+    if (!isFlowing) response.once('drain', this.#onDrain);
     return isFlowing;
   }
 
@@ -327,7 +332,9 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
     }
     this.#leave();
     this.#endBody();
-    this.#options.response.end();
+    // Behind what was written in this turn, which an end would make two pieces of.
+    if (this.#isHeadSent) process.nextTick(end, this.#options.response);
+    else this.#options.response.end();
     this.#resolve();
   }
 
@@ -397,7 +404,12 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
   };
 }
 
+function end(response: ServerResponse): void {
+  response.end();
+}
+
 const NOTHING = Buffer.alloc(0);
+const MOST_TEXT_BYTES = 16 * 1024;
 const MOST_HEADERS = 2000;
 
 const TIMED_OUT = new Set([

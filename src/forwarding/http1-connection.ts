@@ -68,16 +68,20 @@ export class Http1Connection implements Connection {
 
   #open(): void {
     this.#connect((...[error, socket]: Parameters<buildConnector.Callback>) => {
-      if (error !== null) return this.#fail(error);
-      if (this.#isDestroyed) return void socket.on('error', () => {}).destroy();
-      this.#socket = socket;
-      this.address = socket.remoteAddress ?? '';
-      this.openedAt = performance.now();
-      leaveWriteFailures(socket);
-      socket.on('data', this.#onBytes).on('end', this.#onEnd);
-      socket.on('error', this.#fail).on('close', this.#onSocketClose);
-      this.#begin(socket);
+      if (error !== null) this.#fail(error);
+      else if (this.#isDestroyed) socket.on('error', () => {}).destroy();
+      else this.#use(socket);
     });
+  }
+
+  #use(socket: Socket): void {
+    this.#socket = socket;
+    this.address = socket.remoteAddress ?? '';
+    this.openedAt = performance.now();
+    leaveWriteFailures(socket);
+    socket.on('data', this.#onBytes).on('end', this.#onEnd);
+    socket.on('error', this.#fail).on('close', this.#onSocketClose);
+    this.#begin(socket);
   }
 
   #begin(socket: Socket): void {
@@ -87,7 +91,10 @@ export class Http1Connection implements Connection {
     this.#head = null;
     this.#chunks = null;
     const head = requestHead(request);
-    if (head === null) return this.#fail(new errors.InvalidArgumentError('A header is no text for one line'));
+    if (head === null) {
+      this.#fail(new errors.InvalidArgumentError('A header is no text for one line'));
+      return;
+    }
     handler.onSending(this.#abort);
     // It may have thought better of it.
     if (this.#handler === null) return;
@@ -96,10 +103,10 @@ export class Http1Connection implements Connection {
   }
 
   #onBytes = (bytes: Buffer): void => {
-    // Nobody has asked: whatever this is, it must not pass for the answer to the next request.
-    if (this.#handler === null) return this.#fail(new errors.SocketError('It spoke out of turn'));
     this.#unread = this.#unread === null ? bytes : Buffer.concat([this.#unread, bytes]);
-    this.#read();
+    // Nobody has asked: whatever this is, it must not pass for the answer to the next request.
+    if (this.#handler === null) this.#fail(new errors.SocketError('It spoke out of turn'));
+    else this.#read();
   };
 
   #read(): void {
@@ -117,7 +124,8 @@ export class Http1Connection implements Connection {
     if (!this.#hasAnswerBegun) this.#handler?.onAnswering();
     this.#hasAnswerBegun = true;
     const end = bytes.indexOf(END_OF_HEAD, 0, 'latin1');
-    if (end === -1 ? bytes.length > MOST_HEAD_BYTES : end > MOST_HEAD_BYTES) throw new errors.HeadersOverflowError();
+    if (end === -1 ? bytes.length > MOST_HEAD_BYTES : end > MOST_HEAD_BYTES)
+      throw new errors.HeadersOverflowError();
     if (end === -1) return false;
     const head = readHead(bytes.toString('latin1', 0, end + 2), this.#request?.method ?? '');
     this.#unread = rest(bytes, end + END_OF_HEAD.length);
@@ -132,7 +140,11 @@ export class Http1Connection implements Connection {
     this.keepAliveMs = head.keepAliveMs;
     this.#left = typeof head.body === 'number' ? head.body : Number.POSITIVE_INFINITY;
     if (head.body === 'chunked') this.#chunks = new ChunkedBody();
-    if (this.#handler?.onHeaders(head.status, head.rawHeaders, this.#resume) === false) this.#pause();
+    const handler = this.#handler;
+    if (handler === null) return;
+    // Whoever was slow with the answer before must not hurry this one.
+    const resume = () => this.#handler === handler && this.#resume();
+    if (!handler.onHeaders(head.status, head.rawHeaders, resume)) this.#pause();
     if (this.#left === 0) this.#complete();
   }
 
@@ -164,12 +176,12 @@ export class Http1Connection implements Connection {
     this.#socket?.pause();
   }
 
-  #resume = (): void => {
+  #resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#read();
     if (!this.#isPaused) this.#socket?.resume();
-  };
+  }
 
   #complete(): void {
     const handler = this.#handler;
@@ -217,7 +229,10 @@ export class Http1Connection implements Connection {
     this.#fail(new errors.SocketError('other side closed'));
   };
 
-  #onSocketClose = (): void => this.#fail(new errors.SocketError('closed'));
+  #onSocketClose = (): void => {
+    // What has come of an answer that is waited with is still to be told.
+    if (!(this.#hasEnded && this.#isPaused)) this.#fail(new errors.SocketError('closed'));
+  };
 
   #fail = (error: Error): void => {
     const handler = this.#handler;

@@ -10,7 +10,7 @@ import type { Certificate } from './certificates.ts';
 export const TRANSPORTS = ['http1', 'https1', 'unix1', 'h2', 'h2c', 'h2c-unix'] as const;
 export type TransportName = (typeof TRANSPORTS)[number];
 
-export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+export type Answer = (request: IncomingMessage, response: ServerResponse) => unknown;
 
 export interface Transport {
   readonly name: TransportName;
@@ -42,7 +42,8 @@ export async function startTransport(name: TransportName, parts: TransportParts)
   const onRequest: Answer = (request, response) => {
     transport.requests++;
     response.on('error', () => {});
-    (answer ?? echo)(request, response);
+    // A request that is cut while it is read is no fault of the server's.
+    Promise.resolve((answer ?? echo)(request, response)).catch(() => response.destroy());
   };
   const server = createServer(name, onRequest, parts.certificate);
   server.on('connection', (socket: Socket) => {
