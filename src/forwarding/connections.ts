@@ -54,10 +54,11 @@ export class Connections implements TargetConnections {
   /** Its request is over, and it may carry another. */
   giveBack(connection: Connection): void {
     if (!(connection instanceof Http1Connection)) return;
-    connection.usableUntil = performance.now() + this.#keepMs(connection);
-    if (!connection.isUsable || connection.usableUntil <= performance.now()) return connection.destroy();
-    connection.isIdle = true;
-    this.#idle.push(connection);
+    const keepMs = this.#keepMs(connection);
+    connection.usableUntil = performance.now() + keepMs;
+    connection.isIdle = connection.isUsable && keepMs > 0;
+    if (connection.isIdle) this.#idle.push(connection);
+    else connection.destroy();
   }
 
   /** Its request is over, and nothing further shall be sent on it. */
