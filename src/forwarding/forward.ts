@@ -100,6 +100,7 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
   #isOver = false;
   idleMs = 0;
   lastSeen = 0;
+  place = -1;
 
   constructor(options: ForwardOptions, resolve: () => void, reject: (error: GatewayError) => void) {
     const { request, response, limits, upstream } = options;
@@ -110,10 +111,10 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
       ? new RequestBody(request, {
           idleMs: limits?.idleMs ?? upstream.options.timeouts.idle,
           maxBytes: limits?.maxBodyBytes,
-          onProgress: this.#noteProgress,
+          onProgress: () => this.#noteProgress(),
         })
       : null;
-    response.once('close', this.#onClientClose);
+    response.on('close', this.#onClientClose);
   }
 
   begin(): void {
@@ -294,14 +295,14 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
         ? response.write(chunk)
         : response.write(chunk.toString('latin1'), 'latin1');
     this.#isHeadSent = true;
-    if (!isFlowing) response.once('drain', this.#onDrain);
+    if (!isFlowing) response.once('drain', () => this.#onDrain());
     return isFlowing;
   }
 
-  #onDrain = (): void => {
+  #onDrain(): void {
     this.#noteProgress();
     this.#resume();
-  };
+  }
 
   onSilence(): void {
     if (this.#options.response.headersSent) this.#abort(new errors.BodyTimeoutError());
@@ -310,9 +311,9 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
     else this.#abort(new errors.HeadersTimeoutError());
   }
 
-  #noteProgress = (): void => {
+  #noteProgress(): void {
     this.lastSeen = this.#options.upstream.idle.now;
-  };
+  }
 
   #leave(): void {
     this.#options.upstream.idle.delete(this);

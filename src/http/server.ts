@@ -81,7 +81,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.decorateRequest('record');
   const noteWhenClosed = (request: FastifyRequest, reply: FastifyReply) => {
     traffic.inFlight++;
-    reply.raw.once('close', () => {
+    reply.raw.on('close', () => {
       traffic.inFlight--;
       count(traffic, request, reply);
       logRequest(logger, request, reply);
