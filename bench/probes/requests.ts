@@ -65,7 +65,7 @@ function requestsOrder(
 
 /**
  * The same sessions again and again, each of them in memory: they are asked for once before each round, because memory
- * is trusted for 30 seconds and a round comes later than that.
+ * is trusted for a minute and a round comes later than that.
  */
 export function sessionsInTurn(count: (sizes: Sizes) => number): Scenario['begin'] {
   return async (bench, runnings) => {

@@ -7,8 +7,6 @@ export interface Silenceable {
   lastSeen: number;
   /** Longest silence, in ms. */
   readonly idleMs: number;
-  /** Where the watch keeps it; -1 while it does not. */
-  place: number;
   onSilence(): void;
 }
 
@@ -17,26 +15,18 @@ const LOOK_EVERY_MS = 100;
 export class IdleWatch {
   /** Milliseconds, as of the last look. Stands still while the process does: its own pauses are nobody's silence. */
   now = 0;
-  /**
-   * In no order. Not a Set: the tables that one outgrows are linked, each to the next, and what stood in them would be
-   * carried along by the garbage collector, request by request.
-   */
-  readonly #open: Silenceable[] = [];
+  readonly #open = new Set<Silenceable>();
   #lookedAt = 0;
   #timer: NodeJS.Timeout | null = null;
 
   add(answer: Silenceable): void {
     if (this.#timer === null) this.#start();
     answer.lastSeen = this.now;
-    if (answer.place === -1) answer.place = this.#open.push(answer) - 1;
+    this.#open.add(answer);
   }
 
   delete(answer: Silenceable): void {
-    if (answer.place === -1) return;
-    const last = this.#open.pop() as Silenceable;
-    if (last !== answer) this.#open[answer.place] = last;
-    last.place = answer.place;
-    answer.place = -1;
+    this.#open.delete(answer);
   }
 
   close(): void {
@@ -52,8 +42,7 @@ export class IdleWatch {
     const at = performance.now();
     this.now += Math.min(at - this.#lookedAt, 2 * LOOK_EVERY_MS);
     this.#lookedAt = at;
-    // Whoever is cut leaves, and another may take its place.
-    for (const answer of [...this.#open]) {
+    for (const answer of this.#open) {
       if (this.now - answer.lastSeen > answer.idleMs) answer.onSilence();
     }
   };

@@ -6,6 +6,7 @@ import type { Session } from '../policy/session.ts';
 import { authCookieWriter } from './auth-cookies.ts';
 import { cookieFinder, credentialReader, tokenVerifier } from './cookie.ts';
 import { createFallbackCookie } from './fallback-cookie.ts';
+import { FRESH_MS, FRESH_UNHEARD_MS } from './freshness.ts';
 import { type Hearing, startHearing, UNHEARD } from './hearing.ts';
 import { createLocalTier } from './local.ts';
 import { createLookup, createStoreLookup } from './lookup.ts';
@@ -42,10 +43,6 @@ export interface SessionOptions {
 export const DEGRADED_STATES = [...OUTAGE_STATES, UNHEARD];
 
 export type Sessions = ReturnType<typeof createSessions>;
-
-/** How long memory is trusted without asking: seconds while changes are heard, a moment while they are not. */
-const FRESH_MS = 30_000;
-const FRESH_UNHEARD_MS = 2_000;
 
 export function createSessions(
   options: SessionOptions,

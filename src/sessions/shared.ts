@@ -4,6 +4,7 @@
 import { createHmac, hkdfSync, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Session } from '../policy/session.ts';
+import { FRESH_MS } from './freshness.ts';
 import { NEWS_CHANNEL } from './redis-news.ts';
 import { tokenHash } from './token-hash.ts';
 
@@ -30,8 +31,6 @@ export interface SharedEntry {
 
 /** Changes with the shape of an entry: what an older or newer gateway wrote is a miss. */
 const SHAPE = 3;
-/** How long an entry counts as fresh. */
-const FRESH_MS = 60_000;
 /** How far the clocks of gateways may differ before one does not count what another wrote as fresh. */
 const MOST_AHEAD_MS = 15_000;
 /** No honest entry is longer; a longer one is not parsed. */
