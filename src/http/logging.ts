@@ -84,34 +84,57 @@ export function innermost(error: Error): string {
   return String(message || code || inner);
 }
 
-/** Writes the line of a request whose answer is over, or whose client has gone. */
-export function logRequest(log: Logger, request: FastifyRequest, reply: FastifyReply): void {
-  if (!log.isLevelEnabled('info')) return;
+export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void;
+
+/**
+ * Writes the line of a request whose answer is over, or whose client has gone: as pino would, at half its cost, because
+ * the shape of the line is known.
+ */
+export function requestLog(log: Logger): LogRequest {
+  if (!log.isLevelEnabled('info')) return () => {};
+  const stream = (log as unknown as { [pino.symbols.streamSym]: DestinationStream })[pino.symbols.streamSym];
+  const { worker } = log.bindings();
+  return (request, reply) => stream.write(redact(`${requestLine(request, reply, worker)}\n`));
+}
+
+function requestLine(request: FastifyRequest, reply: FastifyReply, worker?: number): string {
   const { record } = request;
   const now = performance.now();
-  log.info(
-    {
-      requestId: request.id,
-      client: record.clientAddress,
-      method: request.method,
-      // Without the query: it may hold codes and tokens.
-      path: (record.target.path || (request.raw.url ?? '').split('?', 1)[0])?.slice(0, LONGEST_PATH),
-      route: record.route,
-      upstream: record.upstream,
-      decision: record.decision,
-      reason: record.reason,
-      cause: record.cause ?? undefined,
-      status: statusOf(record, reply.raw),
-      completed: record.isWebSocket || reply.raw.writableFinished,
-      tier: record.tier,
-      userId: record.userId,
-      impersonatedBy: record.impersonatedBy,
-      lookupMs: rounded(record.lookupMs),
-      upstreamMs: rounded(record.upstreamStartedAt && now - record.upstreamStartedAt),
-      totalMs: rounded(now - record.startedAt),
-    },
-    'request',
-  );
+  return JSON.stringify({
+    level: 'info',
+    time: isoTime(),
+    worker,
+    requestId: request.id,
+    client: record.clientAddress,
+    method: request.method,
+    // Without the query: it may hold codes and tokens.
+    path: (record.target.path || (request.raw.url ?? '').split('?', 1)[0])?.slice(0, LONGEST_PATH),
+    route: record.route,
+    upstream: record.upstream,
+    decision: record.decision,
+    reason: record.reason,
+    cause: record.cause ?? undefined,
+    status: statusOf(record, reply.raw),
+    completed: record.isWebSocket || reply.raw.writableFinished,
+    tier: record.tier,
+    userId: record.userId,
+    impersonatedBy: record.impersonatedBy,
+    lookupMs: rounded(record.lookupMs),
+    upstreamMs: rounded(record.upstreamStartedAt && now - record.upstreamStartedAt),
+    totalMs: rounded(now - record.startedAt),
+    msg: 'request',
+  });
+}
+
+let timeMs = 0;
+let timeText = '';
+
+/** Many requests end in one millisecond. */
+function isoTime(): string {
+  const now = Date.now();
+  if (now !== timeMs) timeText = new Date(now).toISOString();
+  timeMs = now;
+  return timeText;
 }
 
 function rounded(ms: number | null): number | null {

@@ -11,7 +11,7 @@ import { type IsTrusted, plainAddress } from '../policy/client-address.ts';
 import { framingFault } from '../policy/framing.ts';
 import { parseTarget, type Target } from '../policy/target.ts';
 import { handleErrors, sendProblem } from './errors.ts';
-import { logRequest } from './logging.ts';
+import { requestLog } from './logging.ts';
 import { answerConnect, answerMalformed } from './malformed.ts';
 import type { ReadOrigin } from './origin.ts';
 import type { Overload } from './overload.ts';
@@ -35,6 +35,7 @@ const HEADERS_TIMEOUT_MS = 30_000;
 
 export function createServer(options: ServerOptions): FastifyInstance {
   const { logger, isTrusted, readOrigin, traffic, overload } = options;
+  const logRequest = requestLog(logger);
   const app = Fastify({
     // Fastify would make a logger for every request; what is to be said is said by us.
     logger: false,
@@ -84,7 +85,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     reply.raw.on('close', () => {
       traffic.inFlight--;
       count(traffic, request, reply);
-      logRequest(logger, request, reply);
+      logRequest(request, reply);
     });
   };
   const condemned = new WeakSet<Socket>();
