@@ -1,6 +1,7 @@
 // How a request moves: to one target over HTTP/1.1, or by way of http2.ts, and its answer back, both streamed, nothing
 // kept.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { nextTick } from 'node:process';
 import type { Duplex } from 'node:stream';
 import { errors } from 'undici';
 import { GatewayError } from '../errors.ts';
@@ -333,7 +334,7 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
     this.#leave();
     this.#endBody();
     // Behind what was written in this turn, which an end would make two pieces of.
-    if (this.#isHeadSent) process.nextTick(end, this.#options.response);
+    if (this.#isHeadSent) nextTick(end, this.#options.response);
     else this.#options.response.end();
     this.#resolve();
   }

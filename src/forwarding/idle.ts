@@ -13,8 +13,11 @@ export interface Silenceable {
 const LOOK_EVERY_MS = 100;
 
 export class IdleWatch {
-  /** Milliseconds, as of the last look. Stands still while the process does: its own pauses are nobody's silence. */
-  now = 0;
+  /**
+   * Milliseconds, as of the next look, so that nobody is cut too early. Stands still while the process does: its own
+   * pauses are nobody's silence.
+   */
+  now = LOOK_EVERY_MS;
   readonly #open = new Set<Silenceable>();
   #lookedAt = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -42,8 +45,9 @@ export class IdleWatch {
     const at = performance.now();
     this.now += Math.min(at - this.#lookedAt, 2 * LOOK_EVERY_MS);
     this.#lookedAt = at;
+    const now = this.now - LOOK_EVERY_MS;
     for (const answer of this.#open) {
-      if (this.now - answer.lastSeen > answer.idleMs) answer.onSilence();
+      if (now - answer.lastSeen > answer.idleMs) answer.onSilence();
     }
   };
 }

@@ -1,5 +1,5 @@
 // Whose request is this, seen through the proxies we trust? Pure.
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 
 /** Is this socket address one of the configured proxies? */
 export type IsTrusted = (address: string) => boolean;
@@ -19,12 +19,17 @@ export function trustAddresses(entries: readonly string[]): IsTrusted {
 
 /** Undoes the IPv6 spelling of an IPv4 address that dual-stack sockets report, however it is written. */
 export function plainAddress(address: string): string {
-  if (!address.includes(':') || !isIPv6(address)) return address;
+  if (!address.includes(':')) return address;
+  const usual = USUAL.exec(address)?.[1];
+  if (usual !== undefined && isIPv4(usual)) return usual;
+  if (!isIPv6(address)) return address;
   const [, high, low] = MAPPED.exec(hexForm(address)) ?? [];
   if (high === undefined || low === undefined) return address;
   return [high, low].flatMap(twoBytes).join('.');
 }
 
+/** As sockets spell it; every request behind one asks. */
+const USUAL = /^::ffff:(\d{1,3}(?:\.\d{1,3}){3})$/;
 const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
 
 /** The one spelling WHATWG URL has for an IPv6 address: lower case, shortest, without dots or zone. */
