@@ -95,7 +95,10 @@ export class Http1Connection implements Connection {
       this.#fail(new errors.InvalidArgumentError('A header is no text for one line'));
       return;
     }
-    handler.onSending(this.#abort);
+    // Whoever has had its answer must not end the one that comes after it.
+    handler.onSending((reason = new errors.RequestAbortedError()) => {
+      if (this.#handler === handler) this.#fail(reason);
+    });
     // It may have thought better of it.
     if (this.#handler === null) return;
     socket.write(head, 'latin1');
@@ -219,8 +222,6 @@ export class Http1Connection implements Connection {
     if (this.#isPaused) this.#socket?.resume();
     this.#isPaused = false;
   }
-
-  #abort = (reason?: Error): void => this.#fail(reason ?? new errors.RequestAbortedError());
 
   #onEnd = (): void => {
     this.#hasEnded = true;

@@ -59,6 +59,7 @@ interface Wishes {
   readonly isUpgrade?: boolean;
   /** Takes each piece only after so many milliseconds. */
   readonly slowMs?: number;
+  readonly onSending?: (abort: () => void) => void;
 }
 
 function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
@@ -81,7 +82,7 @@ function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
     connection.send(
       { method, path: '/x', headers: ['host', 'a', ...headers], body: null, isUpgrade },
       {
-        onSending() {},
+        onSending: wishes.onSending ?? (() => {}),
         onAnswering() {},
         onHeaders(status, rawHeaders, resume) {
           expect(told.status, 'one head').toBe(0);
@@ -122,6 +123,23 @@ test('carries one request after the other', async () => {
     expect(await ask(connection, { method })).toMatchObject({ status: 200, body: method.slice(0, 2) });
     expect(connection.isUsable).toBe(true);
   }
+});
+
+test('whoever has had an answer cannot end, nor hurry, the next one', async () => {
+  const connection = open();
+  says('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  let abort = () => {};
+  await ask(connection, {
+    onSending(abortFirst) {
+      abort = abortFirst;
+    },
+  });
+  serve = (socket) => {
+    abort();
+    setTimeout(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno'), 20);
+  };
+  expect(await ask(connection)).toMatchObject({ outcome: 'complete', body: 'no' });
+  expect(connection.isUsable).toBe(true);
 });
 
 test('interim answers are passed over, however many', async () => {
