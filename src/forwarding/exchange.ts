@@ -9,6 +9,8 @@ export interface OutgoingRequest {
   readonly path: string;
   /** Names and values in turn, `host` first. */
   readonly headers: readonly string[];
+  /** Further ones, of the person: the same list from request to request; see identities.ts. */
+  readonly identity: readonly string[];
   readonly body: RequestBody | null;
   /** It asks for a WebSocket. */
   readonly isUpgrade: boolean;

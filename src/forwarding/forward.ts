@@ -47,6 +47,8 @@ export interface ForwardOptions {
   readonly path: string;
   /** Names and values in turn, `host` first, whose value is filled in here; see request-headers.ts. */
   readonly headers: string[];
+  /** Headers that announce the person, GitHub token included; empty for anonymous callers. */
+  readonly identity: readonly string[];
   readonly requestId: string;
   /** Set-Cookie lines to add to the answer. */
   readonly ownCookies: readonly string[];
@@ -142,7 +144,7 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
   }
 
   #sendTo(target: Target, connection: Connection): void {
-    const { request, path, headers, limits, upgrade, carry, upstream } = this.#options;
+    const { request, path, headers, identity, limits, upgrade, carry, upstream } = this.#options;
     this.#target = target;
     this.#connection = connection;
     this.#isPlaceTaken = true;
@@ -154,6 +156,7 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
       method: request.method ?? '',
       path,
       headers,
+      identity,
       body: this.#body,
       isUpgrade: Boolean(upgrade),
     };

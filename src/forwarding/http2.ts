@@ -67,9 +67,9 @@ class Passage {
   #abort = (reason?: Error): void => this.#ended.abort(reason ?? new errors.RequestAbortedError());
 
   send(callback: Callback): void {
-    const { method, path, headers, body } = this.#request;
+    const { method, path, headers, identity, body } = this.#request;
     const options = {
-      ...{ method: method as Dispatcher.HttpMethod, path, headers: [...headers] },
+      ...{ method: method as Dispatcher.HttpMethod, path, headers: [...headers, ...identity] },
       ...{ body: null, upload: body },
       responseHeaders: 'raw' as const,
       signal: this.#ended.signal,

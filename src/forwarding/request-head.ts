@@ -8,30 +8,49 @@ const UNFIT = /[^\t\x20-\x7e\x80-\xff]/;
 const UNFIT_FOR_PATH = /[^\x21-\x7e\x80-\xff]/;
 
 /** One character a byte. @returns null for a value that would not stay in its line */
-export function requestHead({ method, path, headers, body, isUpgrade }: OutgoingRequest): string | null {
-  if (UNFIT_FOR_PATH.test(path)) return null;
-  let head = `${method} ${path} HTTP/1.1\r\n`;
-  let tellsLength = false;
+export function requestHead(request: OutgoingRequest): string | null {
+  const { method, path, headers } = request;
+  const fields = fieldsOf(headers);
+  const identity = knownFields.get(request.identity) ?? remember(request.identity);
+  if (fields === null || identity === null || UNFIT_FOR_PATH.test(path)) return null;
+  return `${method} ${path} HTTP/1.1\r\n${fields}${identity}${connectionFields(request)}\r\n`;
+}
+
+function connectionFields({ method, headers, body, isUpgrade }: OutgoingRequest): string {
+  if (isUpgrade) return 'Connection: upgrade\r\nUpgrade: websocket\r\n';
+  if (body !== null && lengthIn(headers) === null)
+    return 'Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n';
+  if (body === null && WITH_BODY.has(method)) return 'Connection: keep-alive\r\nContent-Length: 0\r\n';
+  return 'Connection: keep-alive\r\n';
+}
+
+/** Of an identity, which many requests have; it goes when they are gone. */
+const knownFields = new WeakMap<readonly string[], string>();
+
+function remember(identity: readonly string[]): string | null {
+  const fields = fieldsOf(identity);
+  if (fields === null) return null;
+  // One flat text: what is put together of pieces would be put together again for each request.
+  const flat = Buffer.from(fields, 'latin1').toString('latin1');
+  knownFields.set(identity, flat);
+  return flat;
+}
+
+function fieldsOf(headers: readonly string[]): string | null {
+  let text = '';
   for (let at = 0; at < headers.length; at += 2) {
-    const name = headers[at] as string;
     const value = headers[at + 1] as string;
     if (UNFIT.test(value)) return null;
-    if (isLength(name)) tellsLength = true;
-    head += `${name}: ${value}\r\n`;
+    text += `${headers[at]}: ${value}\r\n`;
   }
-  head += isUpgrade ? 'Connection: upgrade\r\nUpgrade: websocket\r\n' : 'Connection: keep-alive\r\n';
-  if (body !== null && !tellsLength) head += 'Transfer-Encoding: chunked\r\n';
-  else if (body === null && !tellsLength && WITH_BODY.has(method)) head += 'Content-Length: 0\r\n';
-  return `${head}\r\n`;
+  return text;
 }
 
 /** Null where it comes in chunks. */
 export function lengthIn(headers: readonly string[]): number | null {
-  for (let at = 0; at < headers.length; at += 2)
-    if (isLength(headers[at] as string)) return Number(headers[at + 1]);
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at] as string;
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return Number(headers[at + 1]);
+  }
   return null;
-}
-
-function isLength(name: string): boolean {
-  return name.length === 14 && name.toLowerCase() === 'content-length';
 }

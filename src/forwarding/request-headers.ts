@@ -22,16 +22,14 @@ export interface RequestHeaderParts {
   readonly requestId: string;
   /** Host header of the upstream. */
   readonly host: string;
-  /** Identity headers and the GitHub token, names and values in turn; empty for anonymous callers. */
-  readonly identity: readonly string[];
-  /** The client's Authorization gives way to the token in `identity`. */
+  /** The client's Authorization gives way to the token of the identity. */
   readonly replacesAuthorization: boolean;
   readonly keptCookies: ReadonlySet<OwnCookie>;
   /** Without a body no length is announced. */
   readonly hasBody: boolean;
 }
 
-/** A flat list of names and values, in the client's order, ours at the end. */
+/** A flat list of names and values, in the client's order, ours at the end; the identity comes behind them. */
 export function buildRequestHeaders(parts: RequestHeaderParts): string[] {
   const { rawHeaders, origin } = parts;
   const headers = ['host', parts.host];
@@ -46,7 +44,7 @@ export function buildRequestHeaders(parts: RequestHeaderParts): string[] {
   headers.push('X-Forwarded-For', origin.forwardedFor, 'X-Forwarded-Proto', origin.proto);
   headers.push('X-Forwarded-Host', origin.host, 'X-Forwarded-Port', origin.port);
   if (origin.forwarded) headers.push('Forwarded', origin.forwarded);
-  headers.push('X-Request-Id', parts.requestId, ...parts.identity);
+  headers.push('X-Request-Id', parts.requestId);
   return headers;
 }
 

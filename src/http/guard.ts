@@ -77,7 +77,7 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
-  const announced = session === null ? [] : identityFor(session, upstream, route, request, parts);
+  const announced = session === null ? NO_LINES : identityFor(session, upstream, route, request, parts);
   const identity = announced instanceof Promise ? await announced : announced;
   if (route.rateLimit !== null) await parts.limit(request, route);
   const { decision, reason } = request.record;
@@ -191,7 +191,6 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     requestId: request.id,
     // Filled in when the target is chosen.
     host: '',
-    identity,
     replacesAuthorization: hasAuthorization(identity),
     keptCookies: upstream.options.cookies === 'pass' ? SESSION_COOKIES : NO_COOKIES,
     hasBody: hasBody(request.raw),
@@ -212,6 +211,7 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     token: dispatch.token,
     carry: upstream.options.protocol === 'http1' ? undefined : overHttp2(reply),
     headers,
+    identity,
     requestId: request.id,
     ownCookies,
   });

@@ -56,6 +56,7 @@ interface Told {
 interface Wishes {
   readonly method?: string;
   readonly headers?: readonly string[];
+  readonly identity?: readonly string[];
   readonly isUpgrade?: boolean;
   /** Takes each piece only after so many milliseconds. */
   readonly slowMs?: number;
@@ -63,7 +64,7 @@ interface Wishes {
 }
 
 function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
-  const { method = 'GET', headers = [], isUpgrade = false, slowMs } = wishes;
+  const { method = 'GET', headers = [], identity = [], isUpgrade = false, slowMs } = wishes;
   const told: Told = { status: 0, headers: [], body: '', outcome: 'failed' };
   return new Promise((resolve) => {
     let goOn = () => {};
@@ -80,7 +81,7 @@ function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
     };
     const end = (outcome: Told['outcome'], error?: Error) => resolve({ ...told, outcome, error });
     connection.send(
-      { method, path: '/x', headers: ['host', 'a', ...headers], body: null, isUpgrade },
+      { method, path: '/x', headers: ['host', 'a', ...headers], identity, body: null, isUpgrade },
       {
         onSending: wishes.onSending ?? (() => {}),
         onAnswering() {},
@@ -140,6 +141,19 @@ test('whoever has had an answer cannot end, nor hurry, the next one', async () =
   };
   expect(await ask(connection)).toMatchObject({ outcome: 'complete', body: 'no' });
   expect(connection.isUsable).toBe(true);
+});
+
+test('an identity stands behind the other headers, the first time and again', async () => {
+  const connection = open();
+  serve = (socket, head) => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`);
+  const identity = ['X-Forwarded-User', 'user-1', 'Authorization', 'Bearer caf\u00e9'];
+  for (const headers of [['X-A', '1'], []]) {
+    const { body } = await ask(connection, { headers, identity });
+    const own = headers.length > 0 ? 'X-A: 1\r\n' : '';
+    expect(body).toBe(
+      `GET /x HTTP/1.1\r\nhost: a\r\n${own}X-Forwarded-User: user-1\r\nAuthorization: Bearer caf\u00e9\r\nConnection: keep-alive\r\n\r\n`,
+    );
+  }
 });
 
 test('interim answers are passed over, however many', async () => {
@@ -239,8 +253,10 @@ test.each(['a\r\nX-Injected: 1', 'a\nb', 'a\0b', 'caf\u00e9\u010a', '\u{1f600}']
     serve = (_socket, head) => {
       received += head;
     };
-    const { outcome, error } = await ask(open(), { headers: ['X-Name', value] });
-    expect([outcome, (error as NodeJS.ErrnoException).code]).toEqual(['failed', 'UND_ERR_INVALID_ARG']);
+    for (const wishes of [{ headers: ['X-Name', value] }, { identity: ['X-Name', value] }]) {
+      const { outcome, error } = await ask(open(), wishes);
+      expect([outcome, (error as NodeJS.ErrnoException).code]).toEqual(['failed', 'UND_ERR_INVALID_ARG']);
+    }
     await sleep(20);
     expect(received).toBe('');
   },

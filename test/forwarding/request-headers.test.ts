@@ -19,8 +19,11 @@ const OURS: Record<string, string> = {
 
 type Header = [name: string, value: string];
 
-function build(headers: readonly Header[], more: Partial<RequestHeaderParts> = {}): Header[] {
-  const flat = buildRequestHeaders({
+function build(
+  headers: readonly Header[],
+  { identity = IDENTITY, ...more }: Partial<RequestHeaderParts> & { identity?: string[] } = {},
+): Header[] {
+  const built = buildRequestHeaders({
     rawHeaders: headers.flat(),
     origin: {
       ...{ forwardedFor: '203.0.113.9', proto: 'https', host: 'hub.example.com', port: '443' },
@@ -28,12 +31,12 @@ function build(headers: readonly Header[], more: Partial<RequestHeaderParts> = {
     },
     requestId: 'request-1',
     host: 'api.internal:3000',
-    identity: IDENTITY,
     replacesAuthorization: false,
     keptCookies: new Set(),
     hasBody: true,
     ...more,
   });
+  const flat = [...built, ...identity];
   return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1]] as Header] : []));
 }
 
@@ -253,7 +256,6 @@ test('changes nothing of what it was given', () => {
       origin: { forwardedFor: 'x', proto: 'https', host: 'x', port: '443', trusted: false, forwarded: null },
       requestId: 'x',
       host: 'x',
-      identity: Object.freeze([...IDENTITY]) as string[],
       replacesAuthorization: false,
       keptCookies: new Set(),
       hasBody: false,

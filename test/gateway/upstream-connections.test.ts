@@ -213,7 +213,7 @@ test('connections to an address that the name no longer has carry no further req
     const connection = connections.take();
     await new Promise<void>((resolve, reject) =>
       connection.send(
-        { method: 'GET', path, headers: ['host', 'localhost'], body: null, isUpgrade: false },
+        { method: 'GET', path, headers: ['host', 'localhost'], identity: [], body: null, isUpgrade: false },
         {
           onSending() {},
           onAnswering() {},
