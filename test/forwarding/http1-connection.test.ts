@@ -145,7 +145,8 @@ test('whoever has had an answer cannot end, nor hurry, the next one', async () =
 
 test('an identity stands behind the other headers, the first time and again', async () => {
   const connection = open();
-  serve = (socket, head) => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`);
+  serve = (socket, head) =>
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`, 'latin1');
   const identity = ['X-Forwarded-User', 'user-1', 'Authorization', 'Bearer caf\u00e9'];
   for (const headers of [['X-A', '1'], []]) {
     const { body } = await ask(connection, { headers, identity });
