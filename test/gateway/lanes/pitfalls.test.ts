@@ -11,7 +11,7 @@ import { answerTo, type Lane, type Lanes, open, startLanes, textOf, valuesOf } f
 let lanes: Lanes;
 let client: Client;
 beforeAll(async () => {
-  lanes = await startLanes();
+  lanes = await startLanes(', maxConnections: 1000');
   const email = { email: 'J\u00f6rg+\u{1F600}@example.com', primary: true, verified: true, visibility: null };
   lanes.gateway.github.control.addPerson({
     id: 4711,
