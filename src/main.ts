@@ -118,7 +118,6 @@ await program.parseAsync().catch(async (error: unknown) => {
   process.exit(1);
 });
 
-/** One of several processes on the main port. */
 /**
  * V8 learns at the start which places in the code make objects that live long, and makes the next ones from there in the
  * old generation at once. On most starts it learns that of a place every request passes: whatever hangs on such an object
@@ -128,6 +127,7 @@ function keepYoung(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
 }
 
+/** One of several processes on the main port. */
 async function runWorker(config: GatewayConfig, worker: number): Promise<void> {
   const gateway = await createGateway(config, { worker });
   const { checkReadiness, upstreams, metrics } = gateway.reports;

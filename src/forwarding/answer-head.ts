@@ -18,8 +18,7 @@ export type BodyFraming = number | 'chunked' | 'until-close';
 
 const STATUS_LINE = /HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?\r\n/y;
 /** One line: no folding, no blank before the colon, no control character. */
-const FIELD = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)\r\n/y;
-const ENDS_IN_BLANKS = /[\t ]+$/;
+const FIELD = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)\r\n/y;
 const LENGTH = /^\d{1,15}$/;
 /** No other header that bears on the framing has one of these lengths; they save folding every name of every answer. */
 const CONNECTION = 'connection';
@@ -79,7 +78,10 @@ export function readHead(text: string, method: string): AnswerHead {
       : length !== null
         ? Number(length)
         : 'until-close';
-  const keepsAlive = body !== 'until-close' && staysOpen(minor, connection);
+  const keepsAlive =
+    body !== 'until-close' &&
+    !isBodyFeared(status, method, coding !== null || Number(length) > 0) &&
+    staysOpen(minor, connection);
   return {
     status,
     rawHeaders,
@@ -93,6 +95,11 @@ function isBodiless(status: number, method: string): boolean {
   return method === 'HEAD' || status === 304 || status === 204 || status < 200;
 }
 
+/** A server that sends a body where there must be none would put it before the answer to the next request. */
+function isBodyFeared(status: number, method: string, isAnnounced: boolean): boolean {
+  return method === 'HEAD' || (isAnnounced && (status === 204 || status === 304));
+}
+
 function staysOpen(minor: string, connection: string): boolean {
   if (connection === '') return minor === '1';
   const options = connection.split(',').map((option) => option.trim());
@@ -104,10 +111,17 @@ function timeoutOf(keepAlive: string): number | null {
   return seconds === undefined ? null : Number(seconds) * 1000;
 }
 
-/** Those before a value are no part of the pattern's group. */
+/** By hand: a pattern would try many blanks again and again, and trim() would take 0xA0 for one. */
 function withoutBlanks(value: string): string {
-  const last = value.charCodeAt(value.length - 1);
-  return last === 0x20 || last === 0x09 ? value.replace(ENDS_IN_BLANKS, '') : value;
+  let start = 0;
+  let end = value.length;
+  while (start < end && isBlank(value.charCodeAt(start))) start++;
+  while (end > start && isBlank(value.charCodeAt(end - 1))) end--;
+  return value.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 function fault(text: string): Error {

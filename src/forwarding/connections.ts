@@ -30,7 +30,8 @@ export class Connections implements TargetConnections {
 
   constructor(origin: string, options: ConnectionOptions) {
     const { protocol, hostname, host, port } = new URL(origin);
-    this.#to = { protocol, hostname, host, port };
+    // An IPv6 address stands in brackets in URLs alone.
+    this.#to = { protocol, hostname: hostname.replace(/^\[|\]$/g, ''), host, port };
     this.#options = options;
     this.#timer = setInterval(this.#retireOld, LOOK_EVERY_MS).unref();
   }

@@ -18,8 +18,8 @@ export interface OutgoingRequest {
 
 /** Told in this order; after onComplete, onUpgrade and onError nothing more is. */
 export interface AnswerHandler {
-  /** The first byte of the request is about to be sent. `abort` ends the exchange, and its connection. */
-  onSending(abort: (reason?: Error) => void): void;
+  /** The first byte of the request is about to be sent. @returns false when it shall not be */
+  onSending(): boolean;
   /** The first byte of an answer has come. */
   onAnswering(): void;
   /**
@@ -38,5 +38,8 @@ export interface AnswerHandler {
   onError(error: Error): void;
 }
 
+/** Ends an exchange, sent or not, and the connection it is on: onError is told. Nothing once the exchange is over. */
+export type Abort = (reason: Error) => void;
+
 /** Sends a request of one reply by way of an undici dispatcher; see http2.ts. */
-export type Carry = (request: OutgoingRequest, handler: AnswerHandler, dispatcher: Dispatcher) => void;
+export type Carry = (request: OutgoingRequest, handler: AnswerHandler, dispatcher: Dispatcher) => Abort;

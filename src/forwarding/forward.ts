@@ -7,7 +7,7 @@ import { errors } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isSafeMethod } from '../policy/cross-site.ts';
-import type { AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
+import type { Abort, AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
 import { saysGitHubRefused, type TokenWatch } from './github-status.ts';
 import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
@@ -95,7 +95,7 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
   /** How often it was sent to another target, and on another connection: each at most once. */
   #turns = 0;
   #repeats = 0;
-  #abort: (reason?: Error) => void = () => {};
+  #abort: Abort = () => {};
   #release: (() => void) | null = null;
   #events: EventBoundary | null = null;
   /** An answer that waits for what GitHub says of the token. */
@@ -160,7 +160,9 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
       body: this.#body,
       isUpgrade: Boolean(upgrade),
     };
-    connection.send(outgoing, this, carry);
+    const abort = connection.send(outgoing, this, carry);
+    // It may be with another by now.
+    if (this.#connection === connection) this.#abort = abort;
   }
 
   /** Others may have its place from now on. */
@@ -170,13 +172,13 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
     this.#target?.release();
   }
 
-  onSending(abort: (reason?: Error) => void): void {
+  onSending(): boolean {
     const { request, response } = this.#options;
-    this.#abort = abort;
+    if (response.destroyed) return false;
     this.#isUnderWay = true;
     if (this.#connection !== null) this.#connection.uses++;
-    if (response.destroyed) abort(new errors.RequestAbortedError());
-    else if (this.#body !== null && awaitsContinue(request)) response.writeContinue();
+    if (this.#body !== null && awaitsContinue(request)) response.writeContinue();
+    return true;
   }
 
   onAnswering(): void {

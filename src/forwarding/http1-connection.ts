@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { type buildConnector, errors } from 'undici';
 import { type AnswerHead, readHead } from './answer-head.ts';
 import { ChunkedBody } from './chunked-body.ts';
-import type { AnswerHandler, OutgoingRequest } from './exchange.ts';
+import type { Abort, AnswerHandler, OutgoingRequest } from './exchange.ts';
 import { requestHead } from './request-head.ts';
 import type { Connection } from './target-connections.ts';
 import { Upload } from './upload.ts';
@@ -50,11 +50,19 @@ export class Http1Connection implements Connection {
     this.#onClose = onClose;
   }
 
-  send(request: OutgoingRequest, handler: AnswerHandler): void {
+  send(request: OutgoingRequest, handler: AnswerHandler): Abort {
     this.#request = request;
     this.#handler = handler;
-    if (this.#socket === null) this.#open();
-    else this.#begin(this.#socket);
+    try {
+      if (this.#socket === null) this.#open();
+      else this.#begin(this.#socket);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+    // Whoever has had its answer must not end the one that comes after it.
+    return (reason) => {
+      if (this.#handler === handler) this.#fail(reason);
+    };
   }
 
   /** Can it carry another request? */
@@ -81,7 +89,11 @@ export class Http1Connection implements Connection {
     leaveWriteFailures(socket);
     socket.on('data', this.#onBytes).on('end', this.#onEnd);
     socket.on('error', this.#fail).on('close', this.#onSocketClose);
-    this.#begin(socket);
+    try {
+      this.#begin(socket);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
   }
 
   #begin(socket: Socket): void {
@@ -95,12 +107,10 @@ export class Http1Connection implements Connection {
       this.#fail(new errors.InvalidArgumentError('A header is no text for one line'));
       return;
     }
-    // Whoever has had its answer must not end the one that comes after it.
-    handler.onSending((reason = new errors.RequestAbortedError()) => {
-      if (this.#handler === handler) this.#fail(reason);
-    });
-    // It may have thought better of it.
-    if (this.#handler === null) return;
+    if (!handler.onSending()) {
+      this.#fail(new errors.RequestAbortedError());
+      return;
+    }
     socket.write(head, 'latin1');
     if (request.body !== null) this.#upload = new Upload(request.body, request.headers, socket, this.#fail);
   }

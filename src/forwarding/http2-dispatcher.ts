@@ -26,7 +26,7 @@ export class Http2Dispatcher extends Dispatcher implements TargetConnections {
   /** A stream on any of them. */
   take(): Connection {
     return {
-      send: (request, handler, carry) => carry?.(request, handler, this),
+      send: (request, handler, carry) => carry?.(request, handler, this) ?? (() => {}),
       uses: 0,
       address: null,
     };

@@ -9,6 +9,8 @@ import type { Http2Connections, Passenger } from './http2-connections.ts';
 export interface Http2DispatchOptions extends Dispatcher.DispatchOptions {
   /** In place of `body`, which undici's request() destroys when it fails: another target may be sent it then. */
   readonly upload?: Readable | null;
+  /** Ends it, also while it waits for a connection. */
+  readonly aborted?: AbortSignal;
   /** Called just before the first byte of the request is sent. */
   readonly onSending?: () => void;
 }
@@ -46,7 +48,9 @@ export class Http2Exchange implements Passenger {
     this.#body = options.upload ?? null;
     this.#body?.pause();
     this.#body?.once('error', (error) => this.#abort(error));
-    connections.admit(this);
+    options.aborted?.addEventListener('abort', this.#onAborted);
+    if (options.aborted?.aborted) this.#onAborted();
+    else connections.admit(this);
   }
 
   board(connection: Http2Connection): void {
@@ -152,6 +156,8 @@ export class Http2Exchange implements Passenger {
     else this.#kept?.push(chunk);
   }
 
+  #onAborted = (): void => this.#abort(this.#options.aborted?.reason);
+
   #abort = (error?: Error): void => {
     if (this.#isOver) return;
     // Who knows whether anything still arrives there.
@@ -162,6 +168,7 @@ export class Http2Exchange implements Passenger {
 
   #end(): void {
     this.#isOver = true;
+    this.#options.aborted?.removeEventListener('abort', this.#onAborted);
     this.#connections.forget(this);
     this.#kept = null;
     if (this.#stream !== null && !(this.#stream.readableEnded && this.#stream.writableEnded))

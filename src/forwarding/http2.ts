@@ -9,7 +9,7 @@ import httpProxy, { type FastifyHttpProxyOptions } from '@fastify/http-proxy';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
 import { type Dispatcher, errors } from 'undici';
 import { GatewayError } from '../errors.ts';
-import type { AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
+import type { Abort, AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
 
 /** Under which a request's own part hangs on the headers that http-proxy hands on. */
 const PASSAGE = Symbol('passage');
@@ -30,7 +30,10 @@ export async function addHttp2Lane(scope: FastifyInstance): Promise<void> {
 /** For forward(): sends one request by way of http-proxy. */
 export function overHttp2(reply: FastifyReply): Carry {
   return (request, handler, dispatcher) => {
-    if (request.isUpgrade) return handler.onError(new GatewayError('websocket-unsupported'));
+    if (request.isUpgrade) {
+      handler.onError(new GatewayError('websocket-unsupported'));
+      return () => {};
+    }
     const passage = new Passage(request, handler, dispatcher);
     reply.from('/', {
       rewriteRequestHeaders: () => ({ [PASSAGE]: passage }) as never,
@@ -38,6 +41,7 @@ export function overHttp2(reply: FastifyReply): Carry {
       retryDelay: () => null,
       onResponse: () => passage.receive(),
     });
+    return passage.abort;
   };
 }
 
@@ -64,7 +68,7 @@ class Passage {
     this.#dispatcher = dispatcher;
   }
 
-  #abort = (reason?: Error): void => this.#ended.abort(reason ?? new errors.RequestAbortedError());
+  abort: Abort = (reason) => this.#ended.abort(reason);
 
   send(callback: Callback): void {
     const { method, path, headers, identity, body } = this.#request;
@@ -72,8 +76,12 @@ class Passage {
       ...{ method: method as Dispatcher.HttpMethod, path, headers: [...headers, ...identity] },
       ...{ body: null, upload: body },
       responseHeaders: 'raw' as const,
+      // undici heeds a signal only once the request is on a connection; the exchange heeds it while it waits for one.
       signal: this.#ended.signal,
-      onSending: () => this.#handler.onSending(this.#abort),
+      aborted: this.#ended.signal,
+      onSending: () => {
+        if (!this.#handler.onSending()) this.abort(new errors.RequestAbortedError());
+      },
     };
     this.#dispatcher.request(options, (error, answer) => {
       if (error !== null) return this.#handler.onError(error);
@@ -95,7 +103,7 @@ class Passage {
       if (goesOn === false) body.pause();
       body.once('end', () => this.#handler.onComplete());
     } catch (error) {
-      this.#abort(error as Error);
+      this.abort(error as Error);
     }
   }
 }

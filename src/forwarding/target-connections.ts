@@ -1,11 +1,11 @@
 // The connections to one target, whatever is spoken on them.
 import type { Dispatcher } from 'undici';
-import type { AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
+import type { Abort, AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
 
 /** One of them, or a stream on it: carries one request at a time. */
 export interface Connection {
   /** Opens it, where it is not open. @param carry where requests go by way of something else */
-  send(request: OutgoingRequest, handler: AnswerHandler, carry?: Carry): void;
+  send(request: OutgoingRequest, handler: AnswerHandler, carry?: Carry): Abort;
   /** Requests written to it, since it was opened. */
   uses: number;
   /** Null while it is not open. */

@@ -44,6 +44,20 @@ describe('whether the connection goes on', () => {
     expect(read([`${version} 200 OK`, 'Content-Length: 0', ...fields]).keepsAlive).toBe(keepsAlive);
   });
 
+  test.each([
+    ['HEAD', 200, [], false],
+    ['GET', 204, [], true],
+    ['GET', 204, ['Content-Length: 0'], true],
+    ['GET', 204, ['Content-Length: 1'], false],
+    ['GET', 304, ['Content-Length: 1'], false],
+    ['GET', 304, ['Transfer-Encoding: chunked'], false],
+  ] as const)(
+    'not when a body may come where there must be none: %s, %i %j',
+    (method, status, fields, goesOn) => {
+      expect(read([`HTTP/1.1 ${status} X`, ...fields], method).keepsAlive).toBe(goesOn);
+    },
+  );
+
   test('not when only its end tells the end of the body', () => {
     expect(read([OK, 'Connection: keep-alive']).keepsAlive).toBe(false);
   });
@@ -102,6 +116,16 @@ test.each([
   ['GET / HTTP/1.1'],
 ])('what has two meanings, or none, is refused: %j', (...lines) => {
   expect(() => read(lines)).toThrow();
+});
+
+test('many blanks are read once', () => {
+  const blanks = ' \t'.repeat(30_000);
+  expect(read([OK, `X:${blanks}a${blanks}b${blanks}`]).rawHeaders[1]).toBe(`a${blanks}b`);
+  expect(() => read([OK, `X:${blanks}\0`])).toThrow();
+});
+
+test('blanks are those of HTTP: 0xA0 is part of a value', () => {
+  expect(read([OK, 'X: \u00a0a\u00a0 ']).rawHeaders[1]).toBe('\u00a0a\u00a0');
 });
 
 test('a first line needs no reason, nor a blank before it', () => {

@@ -60,7 +60,8 @@ interface Wishes {
   readonly isUpgrade?: boolean;
   /** Takes each piece only after so many milliseconds. */
   readonly slowMs?: number;
-  readonly onSending?: (abort: () => void) => void;
+  /** Given what ends the exchange. */
+  readonly onAbortable?: (abort: () => void) => void;
 }
 
 function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
@@ -80,10 +81,10 @@ function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
       return false;
     };
     const end = (outcome: Told['outcome'], error?: Error) => resolve({ ...told, outcome, error });
-    connection.send(
+    const abort = connection.send(
       { method, path: '/x', headers: ['host', 'a', ...headers], identity, body: null, isUpgrade },
       {
-        onSending: wishes.onSending ?? (() => {}),
+        onSending: () => true,
         onAnswering() {},
         onHeaders(status, rawHeaders, resume) {
           expect(told.status, 'one head').toBe(0);
@@ -110,6 +111,7 @@ function ask(connection: Http1Connection, wishes: Wishes = {}): Promise<Told> {
         onError: (error) => end('failed', error),
       },
     );
+    wishes.onAbortable?.(() => abort(new Error('Nobody waits for it')));
   });
 }
 
@@ -131,7 +133,7 @@ test('whoever has had an answer cannot end, nor hurry, the next one', async () =
   says('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
   let abort = () => {};
   await ask(connection, {
-    onSending(abortFirst) {
+    onAbortable(abortFirst) {
       abort = abortFirst;
     },
   });
@@ -179,6 +181,35 @@ test.each([
   says(text);
   expect(await ask(connection)).toMatchObject({ outcome: 'complete', status: 200, body: 'ok' });
   expect(connection.isUsable).toBe(false);
+});
+
+test.each([
+  ['HEAD', 'HTTP/1.1 200 OK\r\nContent-Length: 43\r\n\r\n'],
+  ['GET', 'HTTP/1.1 204 No Content\r\nContent-Length: 43\r\n\r\n'],
+  ['GET', 'HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n'],
+])(
+  'behind an answer to %s that has no body, but speaks of one, nothing more is asked: %j',
+  async (method, head) => {
+    const connection = open();
+    serve = (socket) => {
+      socket.write(head);
+      setTimeout(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'), 20);
+    };
+    expect(await ask(connection, { method })).toMatchObject({ outcome: 'complete', body: '' });
+    expect(connection.isUsable).toBe(false);
+  },
+);
+
+test('what is given up while the connection opens is never sent', async () => {
+  let received = '';
+  serve = (_socket, head) => {
+    received += head;
+  };
+  const connection = open();
+  const told = ask(connection, { onAbortable: (abort) => abort() });
+  expect(await told).toMatchObject({ outcome: 'failed', error: { message: 'Nobody waits for it' } });
+  await sleep(50);
+  expect([received, connection.isUsable, opened.has(connection)]).toEqual(['', false, false]);
 });
 
 test('what comes while nobody has asked ends the connection', async () => {
@@ -284,7 +315,7 @@ test(
             slowMs: isSlow ? 0 : undefined,
           });
           expect(told).toMatchObject({ outcome: 'complete', status: answer.status, body: answer.body });
-          expect(connection.current.isUsable).toBe(!answer.closes);
+          expect(connection.current.isUsable).toBe(answer.keeps);
         },
       ),
       { numRuns: scale({ quick: 300, full: 10_000 }) },
@@ -312,7 +343,11 @@ const anAnswer = fc
     }[framing] as [string, string];
     const before = interim ? 'HTTP/1.1 102 Processing\r\n\r\n' : '';
     const text = `${before}HTTP/1.1 ${status} X\r\nA: b\r\n${field}\r\n${hasBody ? sent : ''}`;
-    return { status, method, text, body: hasBody ? body : '', closes: framing === 'close' };
+    const closes = framing === 'close';
+    // Where a body must not come, one that is announced may come all the same.
+    const isAnnounced = framing === 'chunked' || body.length > 0;
+    const keeps = !closes && method !== 'HEAD' && (hasBody || !isAnnounced);
+    return { status, method, text, body: hasBody ? body : '', closes, keeps };
   });
 
 async function sendInPieces(socket: Socket, bytes: Buffer, cuts: readonly number[], closes: boolean) {

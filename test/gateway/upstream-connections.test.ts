@@ -21,7 +21,7 @@ afterEach(async () => {
 type Answer = (request: { head: string; nth: number; socket: Socket }) => void;
 
 /** A server that reads requests as text and may do as it likes. */
-async function startRawServer(answer: Answer): Promise<string> {
+async function startRawServer(answer: Answer, host = '127.0.0.1'): Promise<string> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -39,12 +39,12 @@ async function startRawServer(answer: Answer): Promise<string> {
       }
     });
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
+  await once(server.listen(0, host), 'listening');
   cleanUp.defer(() => {
     for (const socket of sockets) socket.destroy();
     return new Promise((resolve) => server.close(() => resolve()));
   });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`;
 }
 
 async function startGateway(url: string, settings = ''): Promise<TestGateway> {
@@ -177,6 +177,14 @@ async function idleTime(headers: string, settings: string): Promise<number> {
   return closed.promise;
 }
 
+test('a target may be an IPv6 address', async (context) => {
+  const url = await startRawServer(({ socket }) => ok(socket), '::1').catch(() =>
+    context.skip('this machine has no IPv6'),
+  );
+  const gateway = await startGateway(url);
+  expect((await send(`${gateway.url}/x`)).status).toBe(200);
+});
+
 test('an idle connection is closed after keepAlive', async () => {
   const ms = await idleTime('', 'keepAlive: 300ms');
   expect(ms).toBeGreaterThan(250);
@@ -215,7 +223,7 @@ test('connections to an address that the name no longer has carry no further req
       connection.send(
         { method: 'GET', path, headers: ['host', 'localhost'], identity: [], body: null, isUpgrade: false },
         {
-          onSending() {},
+          onSending: () => true,
           onAnswering() {},
           onHeaders: () => true,
           onData: () => true,

@@ -279,6 +279,23 @@ test.each([
   expect(await (await staying).text()).toMatch(/stayed$/);
 });
 
+test('a target that allows no streams holds nobody longer than the time for the head, nor whoever has gone', async () => {
+  const { url: target } = await startServer({ maxConcurrentStreams: 0 }, () => {});
+  const other = await beside(target);
+  const inFlight = async () => {
+    const { upstreams } = (await (await send(`${other.adminUrl}/upstreams`)).json()) as {
+      upstreams: { targets: { inFlight: number }[] }[];
+    };
+    return upstreams[0]?.targets[0]?.inFlight;
+  };
+  expect(await problemOf(await send(`${other.url}/short/x`))).toEqual([504, 'upstream-timeout']);
+  expect(await inFlight()).toBe(0);
+  const leaving = open(`${other.url}/x`).end();
+  await expect.poll(inFlight).toBe(1);
+  leaving.destroy();
+  await expect.poll(inFlight).toBe(0);
+});
+
 test('no connection carries more streams than its target allows, and nobody is left waiting', async () => {
   const { url: target, seen } = await startServer({ maxConcurrentStreams: 5 }, (stream, headers) => {
     setTimeout(() => {
