@@ -108,7 +108,7 @@ test.for<[what: string, path: string, onConnection: (socket: Socket) => void, ou
       expect(requestId).toBe(response.headers.get('x-request-id'));
       const said = JSON.stringify(told) + JSON.stringify([...response.headers]);
       // A random id may hold a port by chance.
-      const text = said.replaceAll(requestId, '');
+      const text = said.replaceAll(String(requestId), '');
       for (const secret of [
         String(rawPort),
         String(refusedPort),
