@@ -10,6 +10,8 @@ import { SECRET } from '../people.ts';
 import { fileOf, startProgram, untilAnswered } from '../processes.ts';
 
 const MAIN = fileOf('../src/main.ts');
+/** As `npm start` has it. */
+const COMPILE_CACHE = fileOf('../node_modules/.cache/node');
 
 export interface GatewayProcessOptions {
   readonly migrates?: boolean;
@@ -50,6 +52,7 @@ export async function startGatewayOn(
     ...{ GATEWAY_CONFIG: join(dir, 'gateway.yaml'), DATA_DIR: dir, BETTER_AUTH_SECRET: SECRET },
     ...{ PORT: String(port), ADMIN_PORT: String(adminPort), BETTER_AUTH_URL: 'http://127.0.0.1:8080' },
     ...{ LOG_LEVEL: logsRequests ? 'info' : 'warn', WORKERS: String(workers) },
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
   };
   if (migrates)
     await promisify(execFile)(process.execPath, [MAIN, 'migrate'], { env: { ...process.env, ...env } });

@@ -14,7 +14,8 @@ export interface PacedOrder {
 
 const { url, perSecond, seconds, cookie } = JSON.parse(await text(process.stdin)) as PacedOrder;
 const { origin, pathname } = new URL(url);
-const pool = new Pool(origin, { connections: null, pipelining: 1 });
+// Who had a new connection whenever all are busy would measure how they are opened, once anything has been late.
+const pool = new Pool(origin, { connections: 64, pipelining: 1 });
 const latencies: number[] = [];
 let underWay = 0;
 let errors = 0;
