@@ -300,8 +300,10 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
         ? response.write(chunk)
         : response.write(chunk.toString('latin1'), 'latin1');
     this.#isHeadSent = true;
-    if (!isFlowing) response.once('drain', () => this.#onDrain());
-    return isFlowing;
+    // What is written in this turn is with the system before more comes, where the client keeps up.
+    if (isFlowing || response.writableLength < MOST_WAITING_BYTES) return true;
+    response.once('drain', () => this.#onDrain());
+    return false;
   }
 
   #onDrain(): void {
@@ -416,6 +418,8 @@ function end(response: ServerResponse): void {
 
 const NOTHING = Buffer.alloc(0);
 const MOST_TEXT_BYTES = 16 * 1024;
+/** Of an answer, for a client that does not keep up. */
+const MOST_WAITING_BYTES = 128 * 1024;
 const MOST_HEADERS = 2000;
 
 const TIMED_OUT = new Set([

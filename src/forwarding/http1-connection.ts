@@ -111,6 +111,8 @@ export class Http1Connection implements Connection {
       this.#fail(new errors.RequestAbortedError());
       return;
     }
+    // What is here of the body already goes along with the head.
+    if (request.body !== null) corkForATurn(socket);
     socket.write(head, 'latin1');
     if (request.body !== null) this.#upload = new Upload(request.body, request.headers, socket, this.#fail);
   }
@@ -255,6 +257,11 @@ export class Http1Connection implements Connection {
     this.#onClose(this);
     handler?.onError(error);
   };
+}
+
+function corkForATurn(socket: Socket): void {
+  socket.cork();
+  setImmediate(() => socket.uncork());
 }
 
 function rest(bytes: Buffer, from: number): Buffer | null {
