@@ -1,23 +1,23 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-const FIRST = 20_000;
-/** Processes that look at the same time each have ports of their own. */
-const PROCESSES = 40;
-const PORTS_OF_ONE = 250;
-
-let next = 0;
+const attempts = 50;
+/** Whoever was given one may not have opened it yet. */
+const given = new Set<number>();
 
 /**
  * A free port on 127.0.0.1 below the range that outgoing connections are given, so that a server can be stopped
- * and find its port still free. Never the same one soon again: whoever was given it may not have opened it yet.
+ * and find its port still free. Never the same one twice.
  */
 export async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < PORTS_OF_ONE; attempt++) {
-    const port = FIRST + (process.pid % PROCESSES) * PORTS_OF_ONE + (next++ % PORTS_OF_ONE);
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const port = randomInt(20_000, 30_000);
+    if (given.has(port)) continue;
+    given.add(port);
     if (await isFree(port)) return port;
   }
-  throw new Error(`none of ${PORTS_OF_ONE} ports is free`);
+  throw new Error(`no free port found in ${attempts} attempts`);
 }
 
 async function isFree(port: number): Promise<boolean> {
