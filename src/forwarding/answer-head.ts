@@ -91,6 +91,15 @@ export function readHead(text: string, method: string): AnswerHead {
   };
 }
 
+/** Of a head whose end has not come: nobody need wait for the end of what is no head. @throws as readHead */
+export function checkBeginning(text: string): void {
+  if (!text.startsWith(BEGINNING.slice(0, text.length))) throw fault('Its first line is none of HTTP/1.1');
+  if (BARE_LINE_FEED.test(text)) throw fault('A line of its head is no field');
+}
+
+const BEGINNING = 'HTTP/1.';
+const BARE_LINE_FEED = /(?<!\r)\n/;
+
 function isBodiless(status: number, method: string): boolean {
   return method === 'HEAD' || status === 304 || status === 204 || status < 200;
 }

@@ -2,7 +2,7 @@
 // server that breaks the rules: what it says out of turn ends the connection.
 import type { Socket } from 'node:net';
 import { type buildConnector, errors } from 'undici';
-import { type AnswerHead, readHead } from './answer-head.ts';
+import { type AnswerHead, checkBeginning, readHead } from './answer-head.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Abort, AnswerHandler, OutgoingRequest } from './exchange.ts';
 import { requestHead } from './request-head.ts';
@@ -141,7 +141,10 @@ export class Http1Connection implements Connection {
     const end = bytes.indexOf(END_OF_HEAD, 0, 'latin1');
     if (end === -1 ? bytes.length > MOST_HEAD_BYTES : end > MOST_HEAD_BYTES)
       throw new errors.HeadersOverflowError();
-    if (end === -1) return false;
+    if (end === -1) {
+      checkBeginning(bytes.toString('latin1'));
+      return false;
+    }
     const head = readHead(bytes.toString('latin1', 0, end + 2), this.#request?.method ?? '');
     this.#unread = rest(bytes, end + END_OF_HEAD.length);
     if (head.status === 101) this.#upgrade(head);

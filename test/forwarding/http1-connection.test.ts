@@ -226,6 +226,8 @@ test('what comes while nobody has asked ends the connection', async () => {
 
 test.each([
   ['no HTTP', 'SSH-2.0-OpenSSH\r\n\r\n'],
+  ['no HTTP, and no end of it', 'SSH-2.0-OpenSSH\r\n'],
+  ['line ends without CR', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'],
   ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok'],
   ['two framings', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
   ['chunks that are none', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno\r\n'],
