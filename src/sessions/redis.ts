@@ -18,6 +18,8 @@ export async function openRedis(url: string, onError: (error: unknown) => void):
     autoResendUnfulfilledCommands: false,
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: 100,
+    // While Redis loads it only guesses how long that takes.
+    maxLoadingRetryTime: 1000,
     retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 1000),
     connectionName: 'better-hub-gateway',
   });
