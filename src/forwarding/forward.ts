@@ -103,6 +103,7 @@ class Exchange implements AnswerHandler, Headed, Silenceable {
   #isOver = false;
   idleMs = 0;
   lastSeen = 0;
+  watchedAt = -1;
 
   constructor(options: ForwardOptions, resolve: () => void, reject: (error: GatewayError) => void) {
     const { request, response, limits, upstream } = options;
