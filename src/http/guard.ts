@@ -73,6 +73,7 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const asked = route.access.kind === 'public' ? null : ask(request, parts.lookUp);
   const lookup = asked instanceof Promise ? await asked : asked;
   const session = judge(request, route, lookup, parts, upgrade !== null);
+  if (session instanceof GatewayError) return reply.send(session);
   if (upgrade) parts.streams.refuseBeyondLimits({ session, route });
   refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);

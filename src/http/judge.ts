@@ -1,4 +1,4 @@
-// Who is asking, and may they pass? The questions of policy/ put to one request, and its refusals thrown.
+// Who is asking, and may they pass? The questions of policy/ put to one request.
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { GatewayError } from '../errors.ts';
@@ -55,9 +55,9 @@ function noted(record: RequestRecord, lookup: Lookup): Lookup {
 }
 
 /**
- * The session that the upstream is told of; null for anonymous callers.
- *
- * @throws {GatewayError} with the code of the decision, unless the route only reports
+ * The session that the upstream is told of, null for anonymous callers; or why the request is refused, unless the route
+ * only reports. The refusal is returned: V8 leaves a function that always throws to its interpreter for ever, and a flood
+ * of requests that are refused should cost least of all.
  */
 export function judge(
   request: FastifyRequest,
@@ -65,7 +65,7 @@ export function judge(
   lookup: Lookup | null,
   parts: JudgeParts,
   isUpgrade: boolean,
-): Session | null {
+): Session | null | GatewayError {
   const now = Date.now();
   // What is sent over a WebSocket may change anything.
   const safeMethod = !isUpgrade && isSafeMethod(request.method);
@@ -76,7 +76,7 @@ export function judge(
     return decision.session;
   }
   const refusal = refusalOf(decision, request, lookup, parts);
-  if (!route.reportOnly) throw denial(request, route, refusal, parts.traffic);
+  if (!route.reportOnly) return denial(request, route, refusal, parts.traffic);
   reportRefusal(request, refusal, parts.logger);
   return liveSession(lookup, now);
 }
