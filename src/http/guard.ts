@@ -89,8 +89,12 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   const ownCookies = renewed === null ? NO_LINES : await renewed;
   const answer = { cors, authenticated: session !== null };
   const onStream = streamOpener(request, route, session, upgrade, parts);
-  const passed = passedHeaders(request, upstream, lookup === null ? undefined : session, parts.passCookies);
-  const rawHeaders = passed instanceof Promise ? await passed : passed;
+  const rawHeaders = passedHeaders(
+    request,
+    upstream,
+    lookup === null ? undefined : session,
+    parts.passCookies,
+  );
   const shown = { rawHeaders, identity, origin };
   // The answer is the upstream's; Fastify takes over again only to say what went wrong.
   const token = watchToken(request, session, route, upstream, parts);

@@ -13,16 +13,12 @@ export function passedHeaders(
   upstream: Upstream,
   session: Session | null | undefined,
   passCookies: PassCookies,
-): readonly string[] | Promise<readonly string[]> {
+): readonly string[] {
   if (upstream.options.cookies !== 'pass' || cookie === undefined) return raw.rawHeaders;
   return withCookies(raw.rawHeaders, passCookies(cookie, session));
 }
 
-async function withCookies(
-  rawHeaders: readonly string[],
-  passing: ReturnType<PassCookies>,
-): Promise<readonly string[]> {
-  const passed = await passing;
+function withCookies(rawHeaders: readonly string[], passed: string | undefined): readonly string[] {
   const headers: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const [name, value] = rawHeaders.slice(at, at + 2) as [string, string];

@@ -92,10 +92,7 @@ export type RenewSession = (
  *
  * @param session null when nobody is signed in; undefined when nobody has asked
  */
-export type PassCookies = (
-  cookieHeader: string,
-  session: Session | null | undefined,
-) => Promise<string | undefined>;
+export type PassCookies = (cookieHeader: string, session: Session | null | undefined) => string | undefined;
 
 /** Is this ban in force? Time is an argument so that the answer can be tested. */
 export function isBanned(ban: Ban | null, now: number): ban is Ban {

@@ -4,25 +4,24 @@
 import { LRUCache } from 'lru-cache';
 import { isBanned, type Session } from '../policy/session.ts';
 import type { RevocationLog } from './revocation-log.ts';
-import { decodeSessionData, sessionDataValue } from './session-data.ts';
+import { type ReadSessionData, sessionDataValue } from './session-data.ts';
 import { tokenHash } from './token-hash.ts';
 
 export interface FallbackCookie {
   /** The session in the client's cookie, if it may be believed at this moment. */
-  read(cookieHeader: string | undefined, token: string): Promise<Session | null>;
+  read(cookieHeader: string | undefined, token: string): Session | null;
   /**
    * Should the client be given a new one, because its own is out of date or soon too old to count? Whoever is told so
    * makes it: nobody else is told for a while.
    */
-  claimRenewal(session: Session, cookieHeader: string | undefined): boolean | Promise<boolean>;
+  claimRenewal(session: Session, cookieHeader: string | undefined): boolean;
 }
 
 export interface FallbackCookieOptions {
   /** `better-auth.session_data`, with its `__Secure-` prefix where the gateway is served over https. */
   readonly cookieName: string;
   readonly findToken: (cookieHeader: string | undefined) => string | null;
-  /** All that may have encrypted it. */
-  readonly secrets: readonly string[];
+  readonly readSessionData: ReadSessionData;
   /** How old it may be, in ms; 0 switches it off. */
   readonly mostAge: number;
   readonly log: RevocationLog;
@@ -38,7 +37,7 @@ const UNCERTAIN_MS = 2000;
 const MOST_KNOWN = 100_000;
 
 export function createFallbackCookie(options: FallbackCookieOptions): FallbackCookie {
-  const { cookieName, findToken, secrets, mostAge, log, heardUntil } = options;
+  const { cookieName, findToken, readSessionData, mostAge, log, heardUntil } = options;
   // When the cookie of a session was made, as far as this process has seen; or is being made.
   const known = new LRUCache<string, number>({ max: MOST_KNOWN });
 
@@ -52,19 +51,19 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
     return age > UNCERTAIN_MS && isOutdated(madeAt, [session.userId]);
   };
 
-  const claimIfOld = async (session: Session, value: string, token: string | null) => {
-    const madeAt = token === null ? undefined : (await decodeSessionData(value, secrets, token))?.madeAt;
+  const claimIfOld = (session: Session, value: string, token: string | null) => {
+    const madeAt = token === null ? undefined : readSessionData(value, token)?.madeAt;
     if (madeAt === undefined || isOld(session, madeAt)) return true;
     known.set(session.id, madeAt);
     return false;
   };
 
   return {
-    async read(cookieHeader, token) {
+    read(cookieHeader, token) {
       const until = heardUntil();
       const value = mostAge === 0 || until === null ? null : sessionDataValue(cookieHeader, cookieName);
       if (value === null || until === null) return null;
-      const payload = await decodeSessionData(value, secrets, token);
+      const payload = readSessionData(value, token);
       if (payload === null) return null;
       const { session, madeAt } = payload;
       const now = Date.now();

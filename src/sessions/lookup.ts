@@ -17,7 +17,7 @@ export interface LookupParts {
   readonly shared: SharedTier | null;
   readonly readStore: ReadSession;
   /** What the client's JWE cookie holds, if it may be believed; see fallback-cookie.ts. */
-  readonly readFallback: (cookieHeader: string | undefined, token: string) => Promise<Session | null>;
+  readonly readFallback: (cookieHeader: string | undefined, token: string) => Session | null;
   readonly log: RevocationLog;
   readonly health: TierHealth;
   /** Is every change heard? Only then is Redis filled: an answer must not outlive what nobody here hears of. */
@@ -30,13 +30,9 @@ export function createLookup(parts: LookupParts): LookUpSession {
   const askTiers = createTierQuestion(parts);
   // One question in flight per session, however many requests wait for its answer.
   const flights = new Map<string, Flight>();
-  const fallBack = async (
-    lookup: Lookup,
-    cookieHeader: string | undefined,
-    token: string,
-  ): Promise<Lookup> => {
+  const fallBack = (lookup: Lookup, cookieHeader: string | undefined, token: string): Lookup => {
     if (lookup.outcome !== 'failed' || (shared && !health.isAway('shared'))) return lookup;
-    const session = await readFallback(cookieHeader, token);
+    const session = readFallback(cookieHeader, token);
     return session ? { outcome: 'found', session, tier: 'cookie' } : lookup;
   };
   return (cookieHeader) => {

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { type CookiePair, type OwnCookie, ownCookieName, pairsOf } from '../policy/cookies.ts';
 import type { PassCookies, Session } from '../policy/session.ts';
 import { type FindCookie, sign, type VerifyToken, verify } from './cookie.ts';
-import { decodeSessionData, sessionDataValue } from './session-data.ts';
+import { sessionDataReader, sessionDataValue } from './session-data.ts';
 import { tokenHash } from './token-hash.ts';
 
 export interface PassedCookiesOptions {
@@ -23,9 +23,9 @@ const MOST_KNOWN = 20_000;
 export function passedCookies(options: PassedCookiesOptions): PassCookies {
   const { cookiePrefix, findCookie, secrets } = options;
   const tellsTruth = truthTeller(options);
-  return async (header, session) => {
+  return (header, session) => {
     const pairs = pairsOf(header);
-    const withData = session ? await tellsTruth(header, session) : false;
+    const withData = session ? tellsTruth(header, session) : false;
     // Two session cookies of different value count for nobody.
     const isAnonymous = session === null || findCookie(header).kind === 'invalid';
     const kept = pairs.flatMap((pair) => {
@@ -46,20 +46,19 @@ function resigned({ name, value, text }: CookiePair, secrets: readonly string[])
   return signed === null ? text : `${name}=${sign(signed, first)}`;
 }
 
-/** Opening a JWE takes a millisecond or more: what is in one is kept, by its hash. */
+/** Opening a JWE takes longer than the rest of the request's way here: what is in one is kept, by its hash. */
 function truthTeller({ cookiePrefix, findCookie, verifyToken, secrets }: PassedCookiesOptions) {
   const known = new LRUCache<string, { told: Session | null }>({ max: MOST_KNOWN });
-  return async (header: string, session: Session): Promise<boolean> => {
+  // Of an older secret, the service might know it not, and take the person for signed out.
+  const readSessionData = sessionDataReader(secrets.slice(0, 1));
+  return (header: string, session: Session): boolean => {
     const value = onlyValue(header, `${cookiePrefix}session_data`);
     const found = value === null ? null : findCookie(header);
     const token = found?.kind === 'value' ? verifyToken(found.value) : null;
     if (value === null || token === null) return false;
     const key = tokenHash(`${token} ${value}`);
     const kept = known.get(key);
-    // Of an older secret, the service might know it not, and take the person for signed out.
-    const told = kept
-      ? kept.told
-      : ((await decodeSessionData(value, secrets.slice(0, 1), token))?.session ?? null);
+    const told = kept ? kept.told : (readSessionData(value, token)?.session ?? null);
     if (!kept) known.set(key, { told });
     return told !== null && isSame(told, session);
   };

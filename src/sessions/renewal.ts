@@ -36,21 +36,21 @@ export function createRenewal(parts: RenewalParts): RenewSession {
     session: Session,
     cookieHeader: string | undefined,
     extending: Promise<string | null> | null,
-    claiming: boolean | Promise<boolean>,
+    isClaimed: boolean,
     signedAnew: string | null,
   ) => {
     const extended = (await extending) ?? signedAnew;
-    const issued = (await claiming) && cookieHeader !== undefined ? await issue(session, cookieHeader) : [];
+    const issued = isClaimed && cookieHeader !== undefined ? await issue(session, cookieHeader) : [];
     // The later line counts.
     return extended === null ? issued : [...issued, extended];
   };
   return (session: Session, cookieHeader) => {
     if (isStoreAway()) return null;
     const extending = extend(session, cookieHeader);
-    const claiming = fallback.claimRenewal(session, cookieHeader);
+    const isClaimed = fallback.claimRenewal(session, cookieHeader);
     const signedAnew = resign(session, cookieHeader);
-    return extending === null && claiming === false && signedAnew === null
+    return extending === null && !isClaimed && signedAnew === null
       ? null
-      : renew(session, cookieHeader, extending, claiming, signedAnew);
+      : renew(session, cookieHeader, extending, isClaimed, signedAnew);
   };
 }

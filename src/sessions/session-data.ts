@@ -1,11 +1,11 @@
 // The JWE cookie (session_data) that Better Auth issues beside the session cookie: what it holds. Whether it may be believed
 // is for others to say.
-import { symmetricDecodeJWT } from 'better-auth/crypto';
 import { pairsOf } from '../policy/cookies.ts';
 import type { Ban, Session } from '../policy/session.ts';
+import { jweOpener } from './jwe.ts';
 
 /** Better Auth's name for this use of the secret. */
-const SALT = 'better-auth-session';
+const USE = 'better-auth-session';
 
 /** In one piece, or in numbered ones. */
 export function sessionDataValue(cookieHeader: string | undefined, cookieName: string): string | null {
@@ -26,16 +26,15 @@ export interface SessionData {
 }
 
 /** Null for what none of the secrets has encrypted, and for another session's. */
-export async function decodeSessionData(
-  value: string,
-  secrets: readonly string[],
-  token: string,
-): Promise<SessionData | null> {
-  for (const secret of secrets) {
-    const payload = await symmetricDecodeJWT<Partial<Claims>>(value, secret, SALT);
-    if (payload) return payloadOf(payload, token);
-  }
-  return null;
+export type ReadSessionData = (value: string, token: string) => SessionData | null;
+
+/** @param secrets all that may have encrypted it */
+export function sessionDataReader(secrets: readonly string[]): ReadSessionData {
+  const open = jweOpener(secrets, USE);
+  return (value, token) => {
+    const claims = open(value) as Partial<Claims> | null;
+    return claims && sessionDataOf(claims, token);
+  };
 }
 
 /** What Better Auth writes; dates are ISO text. */
@@ -53,7 +52,7 @@ interface Claims {
   updatedAt: number;
 }
 
-function payloadOf({ session, user, updatedAt }: Partial<Claims>, token: string): SessionData | null {
+function sessionDataOf({ session, user, updatedAt }: Partial<Claims>, token: string): SessionData | null {
   if (!session || !user || typeof updatedAt !== 'number') return null;
   if (session.token !== token || session.userId !== user.id) return null;
   const expiresAt = Date.parse(session.expiresAt);

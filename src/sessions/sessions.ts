@@ -18,6 +18,7 @@ import { cookieResigner } from './resigning.ts';
 import { restingStore } from './resting-store.ts';
 import { createRevocationLog } from './revocation-log.ts';
 import { createRevocations } from './revocations.ts';
+import { sessionDataReader } from './session-data.ts';
 import { createSharedTier } from './shared.ts';
 import { createSlidingExpiry, sessionCookieLine } from './sliding.ts';
 import { storeReader } from './store.ts';
@@ -75,7 +76,7 @@ export function createSessions(
   const fallback = createFallbackCookie({
     cookieName: `${cookiePrefix}session_data`,
     findToken,
-    secrets,
+    readSessionData: sessionDataReader(secrets),
     mostAge: cookieFallback,
     log,
     heardUntil: () => hearing?.until ?? null,

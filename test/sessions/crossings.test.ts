@@ -111,7 +111,7 @@ function ladder() {
       const person = byToken.get(token);
       return person ? { found: 'session', session: sessionFor(person) } : { found: 'nothing' };
     },
-    readFallback: async () => null,
+    readFallback: () => null,
     log,
     health: { failed: () => {}, answered: () => {}, isAway: () => false },
     hearsChanges: () => true,

@@ -32,7 +32,7 @@ test('what another gateway has put into Redis is asked for once, however old: me
       local: createLocalTier({ log, freshMs: () => FRESH_MS, staleIfErrorMs: 900_000, clock: Date.now }),
       log,
       shared: createSharedTier(redis, { secret: SECRET, staleIfError: 900_000 }),
-      readFallback: async () => null,
+      readFallback: () => null,
       readStore: storeReader(store.database),
       health: { failed: () => {}, answered: () => {}, isAway: () => false },
       hearsChanges: () => true,

@@ -36,7 +36,7 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
       local: createLocalTier({ log, freshMs: () => freshMs, staleIfErrorMs: 60_000 }),
       log,
       shared,
-      readFallback: async () => null,
+      readFallback: () => null,
       readStore: (token) => {
         queries += 1;
         return readStore(token);
@@ -151,7 +151,7 @@ describe('a lookup whose tiers fail', () => {
       log,
       shared: createSharedTier(redis, { secret: SECRETS[0], staleIfError: 900_000 }),
       readStore: storeReader(store.database),
-      readFallback: async () => null,
+      readFallback: () => null,
       health: { failed: (tier) => errors.push(tier), answered: () => {}, isAway: () => false },
       hearsChanges: () => true,
     });

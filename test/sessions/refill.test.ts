@@ -176,7 +176,7 @@ async function makeParts(hold: Hold = async () => {}): Promise<Parts> {
       await hold(tokenHash(token), 'to read the store');
       return answer;
     },
-    readFallback: async () => null,
+    readFallback: () => null,
     log,
     health: { failed, answered: () => {}, isAway: () => false },
     hearsChanges: () => true,

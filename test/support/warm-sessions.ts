@@ -39,7 +39,7 @@ const lookUp = createLookup({
   local,
   shared: null,
   readStore: storeReader(database),
-  readFallback: async () => null,
+  readFallback: () => null,
   log,
   health: { failed: () => {}, answered: () => {}, isAway: () => false },
   hearsChanges: () => true,
