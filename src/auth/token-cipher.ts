@@ -1,5 +1,13 @@
 // How GitHub tokens are kept: AES-256-GCM with a named key, or Better Auth's own format. Both are always read.
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { symmetricDecrypt, symmetricEncrypt } from 'better-auth/crypto';
 import type { TokenKey, VersionedSecret } from './keys.ts';
 
@@ -35,7 +43,7 @@ export function createTokenCipher({ tokenKeys, secrets, format }: TokenCipherOpt
   const keys = [...tokenKeys, ...secrets.map(deriveKey)];
   const current = keys[0];
   if (!current) throw new Error('No key for GitHub tokens: there is neither a token key nor a secret');
-  const byId = new Map(keys.map((each) => [each.id, each.key]));
+  const byId = new Map(keys.map(({ id, key }) => [id, createSecretKey(key)]));
   const secretConfig = betterAuthSecrets(secrets);
   const isBare = typeof secretConfig === 'string';
   const prefix = format === 'aes-256-gcm' ? `v1.${current.id}.` : isBare ? '' : `$ba$${secrets[0]?.version}$`;
@@ -64,7 +72,7 @@ function encryptWith({ id, key }: TokenKey, token: string): string {
   return ['v1', id, ...[iv, cipher.getAuthTag(), data].map((part) => part.toString('base64url'))].join('.');
 }
 
-function decryptWith(keys: ReadonlyMap<string, Buffer>, parts: readonly string[]): string {
+function decryptWith(keys: ReadonlyMap<string, KeyObject>, parts: readonly string[]): string {
   const [, id = '', iv = '', tag = '', data = ''] = parts;
   const key = keys.get(id);
   if (!key) throw new UndecryptableToken(`its key ${id} is not configured`);

@@ -1,6 +1,6 @@
 // What credential does a Cookie header carry? The signature is checked here, before any store is asked:
 // a forged cookie costs no I/O.
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { valuesOf } from '../policy/cookies.ts';
 
 export type Credential =
@@ -77,7 +77,16 @@ export function sign(text: string, secret: string): string {
 }
 
 function mac(text: string, secret: string): string {
-  return createHmac('sha256', secret).update(text).digest('base64');
+  return createHmac('sha256', keyOf(secret)).update(text).digest('base64');
+}
+
+/** Of the few secrets there are. Whatever is no key object, node:crypto finds to be none by way of two errors. */
+const keys = new Map<string, KeyObject>();
+
+function keyOf(secret: string): KeyObject {
+  const key = keys.get(secret) ?? createSecretKey(Buffer.from(secret));
+  keys.set(secret, key);
+  return key;
 }
 
 function decode(value: string): string {

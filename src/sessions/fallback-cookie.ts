@@ -20,7 +20,6 @@ export interface FallbackCookie {
 export interface FallbackCookieOptions {
   /** `better-auth.session_data`, with its `__Secure-` prefix where the gateway is served over https. */
   readonly cookieName: string;
-  readonly findToken: (cookieHeader: string | undefined) => string | null;
   readonly readSessionData: ReadSessionData;
   /** How old it may be, in ms; 0 switches it off. */
   readonly mostAge: number;
@@ -37,7 +36,7 @@ const UNCERTAIN_MS = 2000;
 const MOST_KNOWN = 100_000;
 
 export function createFallbackCookie(options: FallbackCookieOptions): FallbackCookie {
-  const { cookieName, findToken, readSessionData, mostAge, log, heardUntil } = options;
+  const { cookieName, readSessionData, mostAge, log, heardUntil } = options;
   // When the cookie of a session was made, as far as this process has seen; or is being made.
   const known = new LRUCache<string, number>({ max: MOST_KNOWN });
 
@@ -51,10 +50,10 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
     return age > UNCERTAIN_MS && isOutdated(madeAt, [session.userId]);
   };
 
-  const claimIfOld = (session: Session, value: string, token: string | null) => {
-    const madeAt = token === null ? undefined : readSessionData(value, token)?.madeAt;
-    if (madeAt === undefined || isOld(session, madeAt)) return true;
-    known.set(session.id, madeAt);
+  const claimIfOld = (session: Session, value: string) => {
+    const told = readSessionData(value);
+    if (told?.session.id !== session.id || isOld(session, told.madeAt)) return true;
+    known.set(session.id, told.madeAt);
     return false;
   };
 
@@ -63,9 +62,9 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
       const until = heardUntil();
       const value = mostAge === 0 || until === null ? null : sessionDataValue(cookieHeader, cookieName);
       if (value === null || until === null) return null;
-      const payload = readSessionData(value, token);
-      if (payload === null) return null;
-      const { session, madeAt } = payload;
+      const told = readSessionData(value);
+      if (told?.token !== token) return null;
+      const { session, madeAt } = told;
       const now = Date.now();
       if (madeAt > Math.min(now, until) || now - madeAt > mostAge) return null;
       // Who acts as somebody else may do so only for as long as they are an administrator: nobody can tell.
@@ -80,7 +79,7 @@ export function createFallbackCookie(options: FallbackCookieOptions): FallbackCo
       const value = sessionDataValue(cookieHeader, cookieName);
       if (value === null) return false;
       known.set(session.id, Date.now());
-      return madeAt !== undefined || claimIfOld(session, value, findToken(cookieHeader));
+      return madeAt !== undefined || claimIfOld(session, value);
     },
   };
 }

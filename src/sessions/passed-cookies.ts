@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { type CookiePair, type OwnCookie, ownCookieName, pairsOf } from '../policy/cookies.ts';
 import type { PassCookies, Session } from '../policy/session.ts';
 import { type FindCookie, sign, type VerifyToken, verify } from './cookie.ts';
-import { sessionDataReader, sessionDataValue } from './session-data.ts';
+import { type SessionData, sessionDataReader, sessionDataValue } from './session-data.ts';
 import { tokenHash } from './token-hash.ts';
 
 export interface PassedCookiesOptions {
@@ -58,10 +58,14 @@ function truthTeller({ cookiePrefix, findCookie, verifyToken, secrets }: PassedC
     if (value === null || token === null) return false;
     const key = tokenHash(`${token} ${value}`);
     const kept = known.get(key);
-    const told = kept ? kept.told : (readSessionData(value, token)?.session ?? null);
+    const told = kept ? kept.told : sessionOf(readSessionData(value), token);
     if (!kept) known.set(key, { told });
     return told !== null && isSame(told, session);
   };
+}
+
+function sessionOf(data: SessionData | null, token: string): Session | null {
+  return data?.token === token ? data.session : null;
 }
 
 /** Where there are several, parsers disagree about which one counts: in one piece or in numbered ones, and once each. */

@@ -21,19 +21,21 @@ export function sessionDataValue(cookieHeader: string | undefined, cookieName: s
 
 export interface SessionData {
   readonly session: Session;
+  /** Of the session: whoever shows another one is not the person. */
+  readonly token: string;
   /** Epoch milliseconds. */
   readonly madeAt: number;
 }
 
-/** Null for what none of the secrets has encrypted, and for another session's. */
-export type ReadSessionData = (value: string, token: string) => SessionData | null;
+/** Null for what none of the secrets has encrypted, and for what has ended. */
+export type ReadSessionData = (value: string) => SessionData | null;
 
 /** @param secrets all that may have encrypted it */
 export function sessionDataReader(secrets: readonly string[]): ReadSessionData {
   const open = jweOpener(secrets, USE);
-  return (value, token) => {
+  return (value) => {
     const claims = open(value) as Partial<Claims> | null;
-    return claims && sessionDataOf(claims, token);
+    return claims && sessionDataOf(claims);
   };
 }
 
@@ -52,12 +54,13 @@ interface Claims {
   updatedAt: number;
 }
 
-function sessionDataOf({ session, user, updatedAt }: Partial<Claims>, token: string): SessionData | null {
+function sessionDataOf({ session, user, updatedAt }: Partial<Claims>): SessionData | null {
   if (!session || !user || typeof updatedAt !== 'number') return null;
-  if (session.token !== token || session.userId !== user.id) return null;
+  if (typeof session.token !== 'string' || session.userId !== user.id) return null;
   const expiresAt = Date.parse(session.expiresAt);
   if (!(expiresAt > Date.now())) return null;
   return {
+    token: session.token,
     madeAt: updatedAt,
     session: {
       id: session.id,

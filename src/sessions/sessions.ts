@@ -75,7 +75,6 @@ export function createSessions(
   });
   const fallback = createFallbackCookie({
     cookieName: `${cookiePrefix}session_data`,
-    findToken,
     readSessionData: sessionDataReader(secrets),
     mostAge: cookieFallback,
     log,

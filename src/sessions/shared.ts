@@ -1,7 +1,14 @@
 // The shared tier: sessions in Redis, for all gateways of one store. Keys are hashes, the GitHub token stays
 // encrypted, and every entry is sealed: what Redis returns counts only if a gateway wrote it, for this key, and since
 // the last time that deletes may have been missed.
-import { createHmac, hkdfSync, randomUUID, timingSafeEqual } from 'node:crypto';
+import {
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomUUID,
+  timingSafeEqual,
+} from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Session } from '../policy/session.ts';
 import { FRESH_MS } from './freshness.ts';
@@ -57,7 +64,9 @@ export interface SharedTierOptions {
 
 export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedTierOptions): SharedTier {
   const keptSeconds = Math.ceil(Math.max(FRESH_MS, staleIfError) / 1000);
-  const sealKey = Buffer.from(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32));
+  const sealKey = createSecretKey(
+    Buffer.from(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32)),
+  );
   // Null while the next question must begin a new one. `doubts` tells a question that it was overtaken.
   let epoch: string | null = null;
   let doubts = 0;
@@ -167,12 +176,12 @@ function asEntry({ session, at }: Kept, staleIfError: number): SharedEntry | nul
   return age > Math.max(FRESH_MS, staleIfError) ? null : { session, at, age, isFresh };
 }
 
-function seal(kept: Kept, name: string, sealKey: Buffer): string {
+function seal(kept: Kept, name: string, sealKey: KeyObject): string {
   const body = JSON.stringify(kept);
   return `${mac(body, name, sealKey)}.${body}`;
 }
 
-function open(entry: string, name: string, sealKey: Buffer): Kept | null {
+function open(entry: string, name: string, sealKey: KeyObject): Kept | null {
   if (entry.length > MAX_ENTRY_LENGTH) return null;
   const dot = entry.indexOf('.');
   const given = Buffer.from(entry.slice(0, dot));
@@ -182,6 +191,6 @@ function open(entry: string, name: string, sealKey: Buffer): Kept | null {
   return JSON.parse(body) as Kept;
 }
 
-function mac(body: string, name: string, sealKey: Buffer): string {
+function mac(body: string, name: string, sealKey: KeyObject): string {
   return createHmac('sha256', sealKey).update(name).update('\n').update(body).digest('base64url');
 }

@@ -24,20 +24,20 @@ describe.each([
     const several = { keys: new Map([[2, NEW] as const, [1, OLD] as const]), currentVersion: 2 };
     for (const secret of [NEW, OLD, several]) {
       const value = await encode(told(), secret, 'better-auth-session', 3600);
-      const data = read(value, TOKEN);
+      const data = read(value);
+      expect(data?.token).toBe(TOKEN);
       expect(data?.session).toMatchObject({ id: 's1', userId: 'u1', role: 'user', github: undefined });
     }
   });
 
-  test('opens for no other secret, token, use or time', async () => {
+  test('opens for no other secret, use or time', async () => {
     const value = await encode(told(), NEW, 'better-auth-session', 3600);
-    expect(sessionDataReader([OLD])(value, TOKEN)).toBeNull();
-    expect(read(value, TOKEN.replace('a', 'b'))).toBeNull();
+    expect(sessionDataReader([OLD])(value)).toBeNull();
     const forAccounts = await encode(told(), NEW, 'better-auth-account', 3600);
-    expect(read(forAccounts, TOKEN)).toBeNull();
+    expect(read(forAccounts)).toBeNull();
     const ended = await encode(told(Date.now() - 1000), NEW, 'better-auth-session', 3600);
-    expect(read(ended, TOKEN)).toBeNull();
-    for (const junk of ['', 'eyJ', value.slice(0, -5), `${value}.x`]) expect(read(junk, TOKEN)).toBeNull();
+    expect(read(ended)).toBeNull();
+    for (const junk of ['', 'eyJ', value.slice(0, -5), `${value}.x`]) expect(read(junk)).toBeNull();
   });
 });
 
