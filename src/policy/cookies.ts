@@ -58,9 +58,18 @@ function candidatesOf(header: string): CookiePair[] {
 /** The different values that cookies of this name of ours have. */
 export function valuesOf(header: string, name: string): string[] {
   const values: string[] = [];
-  for (const pair of candidatesOf(header))
+  for (const pair of candidatesOf(partWith(header, name)))
     if (pair.name === name && !values.includes(pair.value)) values.push(pair.value);
   return values;
+}
+
+/** What of the header may hold pairs of this name: nearly always it stands there once, and one pair is enough. */
+function partWith(header: string, name: string): string {
+  const at = header.indexOf(name);
+  if (at === -1) return '';
+  if (header.includes(name, at + 1)) return header;
+  const end = header.indexOf(';', at);
+  return header.slice(header.lastIndexOf(';', at) + 1, end === -1 ? header.length : end);
 }
 
 /** Is one of the pairs a cookie of ours? */
@@ -110,13 +119,27 @@ export function withoutOwnCookies(
 ): string | undefined {
   let rest = '';
   let isChanged = false;
+  // Of pairs that stay and stand side by side.
+  let runStart = -1;
+  let runEnd = -1;
+  const endRun = () => {
+    if (runStart !== -1) rest += `${rest === '' ? '' : '; '}${header.slice(runStart, runEnd)}`;
+    runStart = -1;
+  };
   forEachPair(header, (start, end) => {
-    const text = header.slice(start, end);
-    const own = mayBeOwn(header.charCodeAt(start)) ? ownCookieName(pairOf(text).name) : null;
-    if (own !== null && !keep.has(own)) isChanged = true;
-    else rest = rest === '' ? text : `${rest}; ${text}`;
+    const own = mayBeOwn(header.charCodeAt(start))
+      ? ownCookieName(pairOf(header.slice(start, end)).name)
+      : null;
+    if (own === null || keep.has(own)) {
+      if (runStart === -1) runStart = start;
+      runEnd = end;
+    } else {
+      isChanged = true;
+      endRun();
+    }
   });
   if (!isChanged) return header;
+  endRun();
   return rest === '' ? undefined : rest;
 }
 

@@ -32,7 +32,7 @@ const INVALID = { kind: 'invalid' } as const;
 /** @param cookieName with its `__Secure-` prefix where the gateway is served over https */
 export function cookieFinder(cookieName: string): FindCookie {
   return (cookieHeader) => {
-    if (cookieHeader === undefined || !cookieHeader.includes(cookieName)) return ABSENT;
+    if (cookieHeader === undefined) return ABSENT;
     const values = valuesOf(cookieHeader, cookieName);
     const [value] = values;
     if (value === undefined) return ABSENT;

@@ -5,6 +5,7 @@ import {
   ownCookieName,
   pairsOf,
   setCookieName,
+  valuesOf,
   withoutOwnCookies,
 } from '../../src/policy/cookies.ts';
 import { scale } from '../support/scale.ts';
@@ -131,6 +132,19 @@ describe('a Cookie header', () => {
         expect(kept.split(/ *; */).filter(Boolean)).toEqual(expected);
       }),
       { numRuns: scale({ quick: 1_000, full: 100_000 }) },
+    );
+  });
+
+  test('tells of a cookie whatever its pairs tell, wherever else its name stands', () => {
+    const name = 'better-auth.session_token';
+    const texts = [name, `__Secure-${name}`, `x${name}`, 'a', '=', ' ', '\t', ';', '; ', '1', 'B'];
+    const headers = fc.array(fc.constantFrom(...texts), { maxLength: 12 }).map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(headers, (header) => {
+        const values = pairsOf(header).flatMap((each) => (each.name === name ? [each.value] : []));
+        expect(valuesOf(header, name)).toEqual([...new Set(values)]);
+      }),
+      { numRuns: scale({ quick: 5_000, full: 200_000 }) },
     );
   });
 
