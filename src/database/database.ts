@@ -4,16 +4,19 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout } from 'node:timers/promises';
 import { NodeSqliteDialect } from '@better-auth/kysely-adapter/node-sqlite-dialect';
-import { type Dialect, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
+import { CompiledQuery, type Dialect, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
 import pg from 'pg';
 import { noteStoreError } from './failures.ts';
 import { type FileLock, lockDataFolder, openPrivateFile } from './file-lock.ts';
+import { type PreparedQuery, prepareQuery } from './prepared.ts';
 import type { StoredDate, Tables } from './tables.ts';
 import { createTransactions, type Transactions } from './transactions.ts';
 
 export interface Database {
   readonly kind: 'postgres' | 'sqlite';
   readonly kysely: Kysely<Tables>;
+  /** A query in the store's own words, asked often and with other values each time. */
+  prepare(text: string): PreparedQuery;
   /** How a date is written in a column; reading is {@link millisOf}. */
   date(millis: number): StoredDate;
   /** Lets one transaction at a time pass for a key, across gateways. Call it inside the transaction. */
@@ -104,6 +107,7 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
     kind: 'postgres',
     file: null,
     kysely: openKysely(new PostgresDialect({ pool: joiningPool(pool, transactions) })),
+    prepare: (text) => prepareQuery(pool, transactions, text),
     date: (millis) => new Date(millis),
     lockInTransaction: async (transaction, key) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
@@ -170,6 +174,8 @@ function openSqlite(dataDir: string): Database {
     kind: 'sqlite',
     file: database,
     kysely,
+    prepare: (text) => async (values) =>
+      (await kysely.executeQuery(CompiledQuery.raw(text, [...values]))).rows,
     date: (millis) => new Date(millis).toISOString(),
     // One process a file, and one transaction at a time within it.
     lockInTransaction: async () => {},

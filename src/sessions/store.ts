@@ -43,32 +43,31 @@ interface Row {
 
 /** Session, user, GitHub account and profile, or the ban that ended the session, in one query. */
 export function storeReader(database: Database): ReadSession {
+  const ask = database.prepare(QUERY.compile(database.kysely).sql);
   return async (token) => {
-    const { rows } = await query(token).execute(database.kysely);
-    const row = rows[0];
-    return row ? answerOf(row) : { found: 'nothing' };
+    const [row] = await ask([token, tokenHash(token)]);
+    return row ? answerOf(row as Row) : { found: 'nothing' };
   };
 }
 
-function query(token: string) {
-  return sql<Row>`
-    select s."id" as "sessionId", s."expiresAt", s."impersonatedBy", e."until" as "endedUntil",
-      i."role" as "impersonatorRole", i."banned" as "impersonatorBanned", i."banExpires" as "impersonatorBanExpires",
-      u."id" as "userId", u."email", u."name", u."role", u."banned", u."banReason", u."banExpires",
-      a."accountId" as "githubId", a."accessToken", a."accessTokenExpiresAt", a."scope",
-      p."login", p."scopesKnown",
-      k."refusedToken", k."memberships", k."membershipsAsked", k."checkedAt"
-    from (select cast(${token} as text) as "token", cast(${tokenHash(token)} as text) as "tokenHash") as c
-    left join "session" as s on s."token" = c."token"
-    left join "gateway_ended_session" as e on e."tokenHash" = c."tokenHash"
-    join "user" as u on u."id" = coalesce(s."userId", e."userId")
-    left join "user" as i on i."id" = s."impersonatedBy"
-    left join "account" as a on a."userId" = u."id" and a."providerId" = 'github'
-    left join "gateway_github_profile" as p on p."userId" = u."id"
-    left join "gateway_github_check" as k on k."userId" = u."id"
-    order by a."updatedAt" desc
-    limit 1`;
-}
+/** Asked with a token and its hash. */
+const QUERY = sql`
+  select s."id" as "sessionId", s."expiresAt", s."impersonatedBy", e."until" as "endedUntil",
+    i."role" as "impersonatorRole", i."banned" as "impersonatorBanned", i."banExpires" as "impersonatorBanExpires",
+    u."id" as "userId", u."email", u."name", u."role", u."banned", u."banReason", u."banExpires",
+    a."accountId" as "githubId", a."accessToken", a."accessTokenExpiresAt", a."scope",
+    p."login", p."scopesKnown",
+    k."refusedToken", k."memberships", k."membershipsAsked", k."checkedAt"
+  from (select cast(${''} as text) as "token", cast(${''} as text) as "tokenHash") as c
+  left join "session" as s on s."token" = c."token"
+  left join "gateway_ended_session" as e on e."tokenHash" = c."tokenHash"
+  join "user" as u on u."id" = coalesce(s."userId", e."userId")
+  left join "user" as i on i."id" = s."impersonatedBy"
+  left join "account" as a on a."userId" = u."id" and a."providerId" = 'github'
+  left join "gateway_github_profile" as p on p."userId" = u."id"
+  left join "gateway_github_check" as k on k."userId" = u."id"
+  order by a."updatedAt" desc
+  limit 1`;
 
 function answerOf(row: Row): StoreAnswer {
   if (row.impersonatedBy !== null && !mayImpersonate(row)) return { found: 'nothing' };
