@@ -8,6 +8,7 @@ import { GatewayError } from '../errors.ts';
 import { NO_COOKIES, SESSION_COOKIES } from '../policy/cookies.ts';
 import { isSafeMethod } from '../policy/cross-site.ts';
 import type { Abort, AnswerHandler, Carry, OutgoingRequest } from './exchange.ts';
+import { faultOf, upstreamFault } from './faults.ts';
 import { saysGitHubRefused, type TokenWatch } from './github-status.ts';
 import { type Headed, sendHeadSoon } from './heads.ts';
 import type { Silenceable } from './idle.ts';
@@ -422,36 +423,3 @@ const MOST_TEXT_BYTES = 16 * 1024;
 /** Of an answer, for a client that does not keep up. */
 const MOST_WAITING_BYTES = 128 * 1024;
 const MOST_HEADERS = 2000;
-
-const TIMED_OUT = new Set([
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-  'ETIMEDOUT',
-]);
-
-const CLOSED = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
-
-/** `closed`: a connection that was open is no longer. Null: it is not the target's, or it had begun to answer. */
-function faultOf(
-  error: Error,
-  isUnderWay: boolean,
-  { address }: Connection,
-): 'connect' | 'silence' | 'closed' | null {
-  const { code = '' } = error as NodeJS.ErrnoException;
-  if (error instanceof GatewayError || NOT_OF_THE_TARGET.has(code)) return null;
-  if (code === 'UND_ERR_HEADERS_TIMEOUT') return 'silence';
-  if (!isUnderWay && address === null) return 'connect';
-  return CLOSED.has(code) ? 'closed' : null;
-}
-
-const NOT_OF_THE_TARGET = new Set(['UND_ERR_ABORTED', 'UND_ERR_INVALID_ARG', 'UND_ERR_DESTROYED']);
-
-function upstreamFault(cause: Error, isUnderWay: boolean): GatewayError {
-  const code = (cause as NodeJS.ErrnoException).code ?? '';
-  if (code === 'UND_ERR_INVALID_ARG') return new GatewayError('bad-request', { cause });
-  if (TIMED_OUT.has(code)) return new GatewayError('upstream-timeout', { cause });
-  // A server that wants a certificate of ours may say so only once it has the request.
-  if (!isUnderWay || code.startsWith('ERR_SSL')) return new GatewayError('upstream-unreachable', { cause });
-  return new GatewayError('upstream-broken', { cause });
-}
