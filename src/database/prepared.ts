@@ -13,28 +13,34 @@ export type PreparedQuery = (values: readonly unknown[]) => Promise<unknown[]>;
  * not (invalid_sql_statement_name, duplicate_prepared_statement): then it is planned each time after all.
  */
 const OF_A_POOLER = new Set(['26000', '42P05']);
-/** feature_not_supported: a table has changed, and with it what the plan gives. The connection goes, and the plan with it. */
+/**
+ * feature_not_supported: a table has changed, and with it what the plan gives. The connection goes, and the plan with it; a
+ * pooler may keep both.
+ */
 const OUTDATED = '0A000';
+/** More than there are connections. */
+const MOST_OUTDATED = 20;
 
 export function prepareQuery(pool: pg.Pool, transactions: Transactions, text: string): PreparedQuery {
   // Behind a pooler others may have prepared theirs: what has one name must be one query.
   const name = `gateway_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
   let isKept = true;
+  let outdated = 0;
   const ask = async (query: pg.QueryConfig): Promise<unknown[]> => (await pool.query(query)).rows;
   const askAnew = async (values: unknown[]) => {
     try {
       return await ask(isKept ? { name, text, values } : { text, values });
     } catch (error) {
       const { code = '' } = error as pg.DatabaseError;
-      if (OF_A_POOLER.has(code)) isKept = false;
-      else if (code !== OUTDATED) throw error;
+      if (!OF_A_POOLER.has(code) && code !== OUTDATED) throw error;
+      if (code !== OUTDATED || ++outdated > MOST_OUTDATED) isKept = false;
       return ask({ text, values });
     }
   };
   return async (values) => {
-    const joined = transactions.join();
-    if (joined !== null) return (await joined.query<unknown>(text, values)).rows as unknown[];
     try {
+      const joined = transactions.join();
+      if (joined !== null) return (await joined.query<unknown>(text, values)).rows as unknown[];
       return await askAnew([...values]);
     } catch (error) {
       noteStoreError(error);

@@ -49,8 +49,8 @@ function batched(): DestinationStream {
 }
 
 const END_OF_REQUEST_LINE = '"msg":"request"}\n';
-/** Characters. */
-const MOST_WAITING = 64 * 1024;
+/** Characters: well below what a pipe takes at once, so that no line is cut where others write to it, too. */
+const MOST_WAITING = 15_000;
 const MOST_KEPT_BYTES = 1024 * 1024;
 
 /** Cuts tokens and passwords out of a line of log. */
