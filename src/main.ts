@@ -40,7 +40,7 @@ program
   .description('run the gateway that GATEWAY_CONFIG and the environment describe')
   .action(async () => {
     const config = loadConfig(process.env);
-    collectSeldom();
+    keepYoung();
     if (cluster.worker) await runWorker(config, cluster.worker.id);
     else if (config.workers > 1) await supervise(config);
     else {
@@ -122,13 +122,9 @@ await program.parseAsync().catch(async (error: unknown) => {
  * V8 learns at the start which places in the code make objects that live long, and makes the next ones from there in the
  * old generation at once. On most starts it learns that of a place every request passes: whatever hangs on such an object
  * then waits for a full collection, and a quarter of all CPU goes into carrying it along.
- *
- * And it collects everything for every 64 MB of buffers, which is once in a thousand pieces of a download, however little
- * there is to be found: unless they count like the rest of the heap.
  */
-function collectSeldom(): void {
+function keepYoung(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
-  setFlagsFromString('--external-memory-accounted-in-global-limit');
 }
 
 /** One of several processes on the main port. */

@@ -139,9 +139,15 @@ function taken(): Outage {
       const first = await connect();
       // Or the gateways would be first to take what they have just lost.
       await first.query('alter database postgres allow_connections false');
-      await first.query(
-        `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'better-hub-gateway%'`,
-      );
+      const theirs = `from pg_stat_activity where application_name like 'better-hub-gateway%'`;
+      await first.query(`select pg_terminate_backend(pid) ${theirs}`);
+      // One that ends later would leave its place to them.
+      await expect
+        .poll(async () => (await first.query(`select pid ${theirs}`)).rowCount, {
+          timeout: 10_000,
+          interval: 10,
+        })
+        .toBe(0);
       for (let full = false; !full; )
         await connect().catch((error: { code?: string }) => {
           full = error.code === '53300';
