@@ -100,11 +100,10 @@ test('a process that is killed under load costs the requests it had, and is repl
       await createClient(gateway.url)
         // A connection that was being handed to the one that is killed is answered by nobody.
         .fetch('/public/x', { signal: AbortSignal.timeout(10_000) })
+        // The head may have come before it was killed, and the body not.
+        .then((answer) => answer.arrayBuffer())
         .then(
-          async (answer) => {
-            await answer.arrayBuffer();
-            ok++;
-          },
+          () => ok++,
           () => failed++,
         );
   });
