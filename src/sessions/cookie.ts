@@ -84,7 +84,9 @@ function mac(text: string, secret: string): string {
 const keys = new Map<string, KeyObject>();
 
 function keyOf(secret: string): KeyObject {
-  const key = keys.get(secret) ?? createSecretKey(Buffer.from(secret));
+  const known = keys.get(secret);
+  if (known) return known;
+  const key = createSecretKey(Buffer.from(secret));
   keys.set(secret, key);
   return key;
 }

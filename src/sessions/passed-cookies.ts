@@ -46,7 +46,7 @@ function resigned({ name, value, text }: CookiePair, secrets: readonly string[])
   return signed === null ? text : `${name}=${sign(signed, first)}`;
 }
 
-/** Opening a JWE takes longer than the rest of the request's way here: what is in one is kept, by its hash. */
+/** A JWE is opened once: what is in it is kept, by its hash. */
 function truthTeller({ cookiePrefix, findCookie, verifyToken, secrets }: PassedCookiesOptions) {
   const known = new LRUCache<string, { told: Session | null }>({ max: MOST_KNOWN });
   // Of an older secret, the service might know it not, and take the person for signed out.
