@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 const LINES = fileURLToPath(new URL('../support/fixtures/log-lines.ts', import.meta.url));
 
-test('lines of requests are written together, in their order, and none is lost or broken', async () => {
+test('lines reach stdout in their order, and none is lost or broken', async () => {
   const child = spawn(process.execPath, [LINES], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = (await text(child.stdout)).split('\n');
   expect(lines.pop()).toBe('');

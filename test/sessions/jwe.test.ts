@@ -61,7 +61,7 @@ describe('does not open, as Better Auth does not,', () => {
 test('one changed character, added or missing, and it stays shut or says the same', (context) => {
   const value = sealed(PLAIN, { name: 'octocat' });
   const letters = 'AQgw-_.=+/ \u0000é';
-  let tried = 0;
+  const tried = new Set<string>();
   for (let at = 0; at <= value.length; at++)
     for (const letter of letters)
       for (const changed of [
@@ -69,10 +69,12 @@ test('one changed character, added or missing, and it stays shut or says the sam
         value.slice(0, at) + letter + value.slice(at),
         value.slice(0, at) + value.slice(at + 1),
       ]) {
-        tried++;
+        tried.add(changed);
         const opened = open(changed);
         // The last character of a part has bits that stand for nothing.
         if (opened !== null) expect([changed, opened]).toEqual([changed, { name: 'octocat' }]);
       }
-  report(context, { tried });
+  expect(open(value)).toEqual({ name: 'octocat' });
+  tried.delete(value);
+  report(context, { tried: tried.size });
 });
