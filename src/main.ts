@@ -125,6 +125,8 @@ await program.parseAsync().catch(async (error: unknown) => {
  */
 function keepYoung(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
+  setFlagsFromString('--no-memory-reducer-favors-memory');
+  setFlagsFromString('--retain-maps-for-n-gc=1000');
 }
 
 /** One of several processes on the main port. */

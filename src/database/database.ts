@@ -15,7 +15,7 @@ import { createTransactions, type Transactions } from './transactions.ts';
 export interface Database {
   readonly kind: 'postgres' | 'sqlite';
   readonly kysely: Kysely<Tables>;
-  /** A query in the store's own words, asked often and with other values each time. */
+  /** A query in the store's own words, asked often and with other values each time; it joins no transaction. */
   prepare(text: string): PreparedQuery;
   /** How a date is written in a column; reading is {@link millisOf}. */
   date(millis: number): StoredDate;
@@ -107,7 +107,7 @@ function openPostgres(connectionString: string, options: pg.PoolConfig): Databas
     kind: 'postgres',
     file: null,
     kysely: openKysely(new PostgresDialect({ pool: joiningPool(pool, transactions) })),
-    prepare: (text) => prepareQuery(pool, transactions, text),
+    prepare: (text) => prepareQuery(pool, text),
     date: (millis) => new Date(millis),
     lockInTransaction: async (transaction, key) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);

@@ -3,9 +3,8 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { noteStoreError } from './failures.ts';
-import type { Transactions } from './transactions.ts';
 
-/** Asks with other values. @returns the rows */
+/** Asks with other values, and joins no transaction. @returns the rows */
 export type PreparedQuery = (values: readonly unknown[]) => Promise<unknown[]>;
 
 /**
@@ -21,7 +20,7 @@ const OUTDATED = '0A000';
 /** More than there are connections. */
 const MOST_OUTDATED = 20;
 
-export function prepareQuery(pool: pg.Pool, transactions: Transactions, text: string): PreparedQuery {
+export function prepareQuery(pool: pg.Pool, text: string): PreparedQuery {
   // Behind a pooler others may have prepared theirs: what has one name must be one query.
   const name = `gateway_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
   let isKept = true;
@@ -39,8 +38,6 @@ export function prepareQuery(pool: pg.Pool, transactions: Transactions, text: st
   };
   return async (values) => {
     try {
-      const joined = transactions.join();
-      if (joined !== null) return (await joined.query<unknown>(text, values)).rows as unknown[];
       return await askAnew([...values]);
     } catch (error) {
       noteStoreError(error);

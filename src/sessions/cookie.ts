@@ -1,7 +1,8 @@
 // What credential does a Cookie header carry? The signature is checked here, before any store is asked:
 // a forged cookie costs no I/O.
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { valuesOf } from '../policy/cookies.ts';
+import { hmacSha256, type Sign } from './hmac.ts';
 
 export type Credential =
   | { readonly kind: 'token'; readonly token: string }
@@ -77,18 +78,18 @@ export function sign(text: string, secret: string): string {
 }
 
 function mac(text: string, secret: string): string {
-  return createHmac('sha256', keyOf(secret)).update(text).digest('base64');
+  return signerOf(secret)(text);
 }
 
-/** Of the few secrets there are. Whatever is no key object, node:crypto finds to be none by way of two errors. */
-const keys = new Map<string, KeyObject>();
+/** Of the few secrets there are. */
+const signers = new Map<string, Sign>();
 
-function keyOf(secret: string): KeyObject {
-  const known = keys.get(secret);
+function signerOf(secret: string): Sign {
+  const known = signers.get(secret);
   if (known) return known;
-  const key = createSecretKey(Buffer.from(secret));
-  keys.set(secret, key);
-  return key;
+  const signer = hmacSha256(secret, 'base64');
+  signers.set(secret, signer);
+  return signer;
 }
 
 function decode(value: string): string {

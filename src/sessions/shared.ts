@@ -1,17 +1,12 @@
 // The shared tier: sessions in Redis, for all gateways of one store. Keys are hashes, the GitHub token stays
 // encrypted, and every entry is sealed: what Redis returns counts only if a gateway wrote it, for this key, and since
 // the last time that deletes may have been missed.
-import {
-  createHmac,
-  createSecretKey,
-  hkdfSync,
-  type KeyObject,
-  randomUUID,
-  timingSafeEqual,
-} from 'node:crypto';
+import { hkdfSync, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Session } from '../policy/session.ts';
+import { batched } from './batching.ts';
 import { FRESH_MS } from './freshness.ts';
+import { hmacSha256, type Sign } from './hmac.ts';
 import { NEWS_CHANNEL } from './redis-news.ts';
 import { tokenHash } from './token-hash.ts';
 
@@ -64,9 +59,8 @@ export interface SharedTierOptions {
 
 export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedTierOptions): SharedTier {
   const keptSeconds = Math.ceil(Math.max(FRESH_MS, staleIfError) / 1000);
-  const sealKey = createSecretKey(
-    Buffer.from(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32)),
-  );
+  const sealKey = new Uint8Array(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32));
+  const sign = hmacSha256(sealKey, 'base64url');
   // Null while the next question must begin a new one. `doubts` tells a question that it was overtaken.
   let epoch: string | null = null;
   let doubts = 0;
@@ -107,26 +101,36 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
 
   const usable = () => performance.now() >= restUntil;
 
+  const read = batched<string, SharedEntry | null>(async (keys) => {
+    if (epoch === null) {
+      await renewEpoch();
+      return keys.map(() => null);
+    }
+    const asked = doubts;
+    const [current = null, ...entries] = await ask(() => redis.mget(EPOCH_KEY, ...keys));
+    if (asked !== doubts) return keys.map(() => null);
+    epoch = current;
+    return keys.map((key, at) => {
+      const entry = entries[at] ?? null;
+      const kept = current === null || entry === null ? null : open(entry, `${current}\n${key}`, sign);
+      return kept && asEntry(kept, staleIfError);
+    });
+  });
+
+  const write = batched<{ key: string; kept: Kept }, boolean>(async (all) => {
+    if (epoch === null) return all.map(() => false);
+    const keys = all.map(({ key }) => key);
+    const entries = all.map(({ key, kept }) => seal(kept, `${epoch}\n${key}`, sign));
+    const written = await redis.eval(SET_UNLESS_GONE, keys.length, ...keys, keptSeconds, ...entries);
+    return (written as number[]).map((count) => count === 1);
+  });
+
   return {
     async get(token) {
-      if (!usable()) return undefined;
-      if (epoch === null) {
-        await renewEpoch();
-        return null;
-      }
-      const key = keyOf(tokenHash(token));
-      const asked = doubts;
-      const [current, entry] = await ask(() => redis.mget(EPOCH_KEY, key));
-      if (asked !== doubts) return null;
-      epoch = current ?? null;
-      const kept = epoch === null || entry == null ? null : open(entry, `${epoch}\n${key}`, sealKey);
-      return kept && asEntry(kept, staleIfError);
+      return usable() ? read(keyOf(tokenHash(token))) : undefined;
     },
     async set(token, session) {
-      if (!usable() || epoch === null) return false;
-      const key = keyOf(tokenHash(token));
-      const entry = seal({ session, at: Date.now() }, `${epoch}\n${key}`, sealKey);
-      return (await redis.eval(SET_UNLESS_GONE, 1, key, entry, keptSeconds)) === 1;
+      return usable() && write({ key: keyOf(tokenHash(token)), kept: { session, at: Date.now() } });
     },
     async forget(tokenHashes) {
       if (tokenHashes.length === 0) return;
@@ -143,9 +147,15 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
 
 /** Whoever read the store before a delete must not write after it. */
 const SET_UNLESS_GONE = `
-  if redis.call('get', KEYS[1]) == '${GONE}' then return 0 end
-  redis.call('set', KEYS[1], ARGV[1], 'EX', ARGV[2])
-  return 1`;
+  local written = {}
+  for at, key in ipairs(KEYS) do
+    written[at] = 0
+    if redis.call('get', key) ~= '${GONE}' then
+      redis.call('set', key, ARGV[at + 1], 'EX', ARGV[1])
+      written[at] = 1
+    end
+  end
+  return written`;
 
 async function markGone(redis: Redis, tokenHashes: readonly string[]): Promise<void> {
   const pipeline = redis.pipeline();
@@ -176,21 +186,17 @@ function asEntry({ session, at }: Kept, staleIfError: number): SharedEntry | nul
   return age > Math.max(FRESH_MS, staleIfError) ? null : { session, at, age, isFresh };
 }
 
-function seal(kept: Kept, name: string, sealKey: KeyObject): string {
+function seal(kept: Kept, name: string, sign: Sign): string {
   const body = JSON.stringify(kept);
-  return `${mac(body, name, sealKey)}.${body}`;
+  return `${sign(`${name}\n${body}`)}.${body}`;
 }
 
-function open(entry: string, name: string, sealKey: KeyObject): Kept | null {
+function open(entry: string, name: string, sign: Sign): Kept | null {
   if (entry.length > MAX_ENTRY_LENGTH) return null;
   const dot = entry.indexOf('.');
   const given = Buffer.from(entry.slice(0, dot));
   const body = entry.slice(dot + 1);
-  const expected = Buffer.from(mac(body, name, sealKey));
+  const expected = Buffer.from(sign(`${name}\n${body}`));
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return null;
   return JSON.parse(body) as Kept;
-}
-
-function mac(body: string, name: string, sealKey: KeyObject): string {
-  return createHmac('sha256', sealKey).update(name).update('\n').update(body).digest('base64url');
 }

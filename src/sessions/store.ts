@@ -1,9 +1,10 @@
 // The truth about a session: one query to the store.
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { type Database, millisOf } from '../database/database.ts';
 import { isRefused, namesOf } from '../database/github-checks.ts';
 import type { StoredBoolean, StoredDate } from '../database/tables.ts';
 import { type Ban, type GitHubAccount, isBanned, type Session } from '../policy/session.ts';
+import { batched } from './batching.ts';
 import { tokenHash } from './token-hash.ts';
 
 /** What the store says about a session token. It throws when it cannot be asked. */
@@ -41,26 +42,48 @@ interface Row {
   checkedAt: StoredDate | null;
 }
 
-/** Session, user, GitHub account and profile, or the ban that ended the session, in one query. */
+/** Session, user, GitHub account and profile, or the ban that ended the session, in one query. It joins no transaction. */
 export function storeReader(database: Database): ReadSession {
-  const ask = database.prepare(QUERY.compile(database.kysely).sql);
+  return database.kind === 'postgres' ? postgresReader(database) : sqliteReader(database);
+}
+
+function sqliteReader(database: Database): ReadSession {
+  const ask = database.prepare(question(sql`${''}`, sql`${''}`).compile(database.kysely).sql);
   return async (token) => {
     const [row] = await ask([token, tokenHash(token)]);
-    return row ? answerOf(row as Row) : { found: 'nothing' };
+    return answerOf(row as Row | undefined);
   };
 }
 
-/** Asked with a token and its hash. */
-const QUERY = sql`
+/**
+ * Every session is looked for by itself, whatever else is asked for. The tokens come as JSON because Postgres guesses how many
+ * there are: it counts those of an array, and would make a plan of its own for every number of them.
+ */
+function postgresReader(database: Database): ReadSession {
+  const each = question(sql.ref('c.token'), sql.ref('c.tokenHash'));
+  const ask = database.prepare(
+    sql`select c."token", found.* from json_each_text(${''}::json) as c("token", "tokenHash")
+      cross join lateral (${each}) as found`.compile(database.kysely).sql,
+  );
+  return batched(async (tokens) => {
+    const hashes = Object.fromEntries(tokens.map((token) => [token, tokenHash(token)]));
+    const rows = (await ask([JSON.stringify(hashes)])) as (Row & { token: string })[];
+    const found = new Map(rows.map((row) => [row.token, row]));
+    return tokens.map((token) => answerOf(found.get(token)));
+  });
+}
+
+function question(token: RawBuilder<unknown>, hash: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`
   select s."id" as "sessionId", s."expiresAt", s."impersonatedBy", e."until" as "endedUntil",
     i."role" as "impersonatorRole", i."banned" as "impersonatorBanned", i."banExpires" as "impersonatorBanExpires",
     u."id" as "userId", u."email", u."name", u."role", u."banned", u."banReason", u."banExpires",
     a."accountId" as "githubId", a."accessToken", a."accessTokenExpiresAt", a."scope",
     p."login", p."scopesKnown",
     k."refusedToken", k."memberships", k."membershipsAsked", k."checkedAt"
-  from (select cast(${''} as text) as "token", cast(${''} as text) as "tokenHash") as c
-  left join "session" as s on s."token" = c."token"
-  left join "gateway_ended_session" as e on e."tokenHash" = c."tokenHash"
+  from (select 1 as "one") as o
+  left join "session" as s on s."token" = ${token}
+  left join "gateway_ended_session" as e on e."tokenHash" = ${hash}
   join "user" as u on u."id" = coalesce(s."userId", e."userId")
   left join "user" as i on i."id" = s."impersonatedBy"
   left join "account" as a on a."userId" = u."id" and a."providerId" = 'github'
@@ -68,8 +91,10 @@ const QUERY = sql`
   left join "gateway_github_check" as k on k."userId" = u."id"
   order by a."updatedAt" desc
   limit 1`;
+}
 
-function answerOf(row: Row): StoreAnswer {
+function answerOf(row: Row | undefined): StoreAnswer {
+  if (row === undefined) return { found: 'nothing' };
   if (row.impersonatedBy !== null && !mayImpersonate(row)) return { found: 'nothing' };
   if (row.sessionId !== null && row.expiresAt !== null && row.userId !== null)
     return { found: 'session', session: sessionOf(row, row.sessionId, row.userId, row.expiresAt) };

@@ -65,14 +65,6 @@ test('after a migration it gives what there is now, and is prepared anew', async
   expect(await prepared()).toHaveLength(1);
 });
 
-test('in a transaction it sees what the transaction has done', async () => {
-  const seen = await database.inTransaction(async () => {
-    await run(`insert into word values (3, 'three')`);
-    return ask([3]);
-  });
-  expect([seen, await ask([3])]).toEqual([[{ word: 'three' }], [{ word: 'three' }]]);
-});
-
 test('what is wrong with the query itself is told', async () => {
   await run('drop table word');
   await expect(ask([1])).rejects.toThrow('relation "word" does not exist');
