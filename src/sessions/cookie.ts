@@ -2,7 +2,7 @@
 // a forged cookie costs no I/O.
 import { timingSafeEqual } from 'node:crypto';
 import { valuesOf } from '../policy/cookies.ts';
-import { hmacSha256, type Sign } from './hmac.ts';
+import { type Hmac, hmac } from './hmac.ts';
 
 export type Credential =
   | { readonly kind: 'token'; readonly token: string }
@@ -78,18 +78,16 @@ export function sign(text: string, secret: string): string {
 }
 
 function mac(text: string, secret: string): string {
-  return signerOf(secret)(text);
+  return keyed(secret)(text, 'base64');
 }
 
 /** Of the few secrets there are. */
-const signers = new Map<string, Sign>();
+const known = new Map<string, Hmac>();
 
-function signerOf(secret: string): Sign {
-  const known = signers.get(secret);
-  if (known) return known;
-  const signer = hmacSha256(secret, 'base64');
-  signers.set(secret, signer);
-  return signer;
+function keyed(secret: string): Hmac {
+  const made = known.get(secret) ?? hmac('sha256', secret);
+  if (!known.has(secret)) known.set(secret, made);
+  return made;
 }
 
 function decode(value: string): string {

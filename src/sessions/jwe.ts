@@ -3,13 +3,13 @@
 // few hundred microseconds of CPU, and every session that is new to this process has such a cookie.
 import {
   createDecipheriv,
-  createHash,
-  createHmac,
   createSecretKey,
+  hash,
   hkdfSync,
   type KeyObject,
   timingSafeEqual,
 } from 'node:crypto';
+import { type Hmac, hmac } from './hmac.ts';
 
 /** What is inside: an object that has not ended, or null for what none of the secrets has encrypted. */
 export type OpenJwe = (jwe: string) => Record<string, unknown> | null;
@@ -24,7 +24,7 @@ const TOLERANCE = 15;
 interface Key {
   /** How a header names it: its thumbprint (RFC 7638). */
   readonly id: string;
-  readonly mac: KeyObject;
+  readonly mac: Hmac;
   readonly cipher: KeyObject;
 }
 
@@ -34,27 +34,34 @@ interface Key {
  */
 export function jweOpener(secrets: readonly string[], use: string): OpenJwe {
   const keys = secrets.map((secret) => keyOf(secret, use));
+  // All that is made with one key has the same header.
+  let last: { header: string; keys: readonly Key[] } = { header: '', keys: [] };
   return (jwe) => {
     const [, header, iv, ciphertext, tag] = COMPACT.exec(jwe) ?? [];
     if (!header || !iv || !ciphertext || !tag) return null;
-    const { alg, enc, kid, crit, zip } = objectIn(header, 'base64url') ?? {};
-    if (alg !== 'dir' || enc !== 'A256CBC-HS512' || crit !== undefined || zip !== undefined) return null;
-    for (const key of keys) {
-      if (kid !== undefined && kid !== key.id) continue;
+    if (header !== last.header) last = { header, keys: keysFor(header, keys) };
+    for (const key of last.keys) {
       const text = decrypt(key, header, bytes(iv), bytes(ciphertext), bytes(tag));
-      const claims = text === null ? null : objectIn(text, 'utf8');
+      const claims = text === null ? null : objectIn(text);
       if (claims !== null) return isCurrent(claims) ? claims : null;
     }
     return null;
   };
 }
 
+/** Those a header may mean; none for what is not made as Better Auth makes it. */
+function keysFor(header: string, keys: readonly Key[]): Key[] {
+  const { alg, enc, kid, crit, zip } = objectIn(bytes(header).toString()) ?? {};
+  if (alg !== 'dir' || enc !== 'A256CBC-HS512' || crit !== undefined || zip !== undefined) return [];
+  return keys.filter(({ id }) => kid === undefined || kid === id);
+}
+
 function keyOf(secret: string, use: string): Key {
   const key = Buffer.from(hkdfSync('sha256', secret, use, INFO, 64));
   const jwk = JSON.stringify({ k: key.toString('base64url'), kty: 'oct' });
   return {
-    id: createHash('sha256').update(jwk).digest('base64url'),
-    mac: createSecretKey(key.subarray(0, 32)),
+    id: hash('sha256', jwk, 'base64url'),
+    mac: hmac('sha512', key.subarray(0, 32)),
     cipher: createSecretKey(key.subarray(32)),
   };
 }
@@ -63,8 +70,8 @@ function keyOf(secret: string, use: string): Key {
 function decrypt(key: Key, header: string, iv: Buffer, ciphertext: Buffer, tag: Buffer): string | null {
   const headerBits = Buffer.alloc(8);
   headerBits.writeUInt32BE(header.length * 8, 4);
-  const mac = createHmac('sha512', key.mac).update(header).update(iv).update(ciphertext).update(headerBits);
-  if (!timingSafeEqual(mac.digest().subarray(0, 32), tag)) return null;
+  const mac = key.mac(Buffer.concat([Buffer.from(header), iv, ciphertext, headerBits]), 'binary');
+  if (!timingSafeEqual(Buffer.from(mac.slice(0, 32), 'latin1'), tag)) return null;
   try {
     const decipher = createDecipheriv('aes-256-cbc', key.cipher, iv);
     return decipher.update(ciphertext, undefined, 'utf8') + decipher.final('utf8');
@@ -80,9 +87,9 @@ function isCurrent({ exp, nbf }: Record<string, unknown>): boolean {
   return hasBegun && !hasEnded;
 }
 
-function objectIn(text: string, encoding: 'base64url' | 'utf8'): Record<string, unknown> | null {
+function objectIn(json: string): Record<string, unknown> | null {
   try {
-    const value: unknown = JSON.parse(encoding === 'utf8' ? text : bytes(text).toString());
+    const value: unknown = JSON.parse(json);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
   } catch {
     return null;

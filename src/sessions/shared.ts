@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import type { Session } from '../policy/session.ts';
 import { batched } from './batching.ts';
 import { FRESH_MS } from './freshness.ts';
-import { hmacSha256, type Sign } from './hmac.ts';
+import { type Hmac, hmac } from './hmac.ts';
 import { NEWS_CHANNEL } from './redis-news.ts';
 import { tokenHash } from './token-hash.ts';
 
@@ -60,7 +60,7 @@ export interface SharedTierOptions {
 export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedTierOptions): SharedTier {
   const keptSeconds = Math.ceil(Math.max(FRESH_MS, staleIfError) / 1000);
   const sealKey = new Uint8Array(hkdfSync('sha256', secret, '', `gateway shared tier ${SHAPE}`, 32));
-  const sign = hmacSha256(sealKey, 'base64url');
+  const mac = hmac('sha256', sealKey);
   // Null while the next question must begin a new one. `doubts` tells a question that it was overtaken.
   let epoch: string | null = null;
   let doubts = 0;
@@ -112,7 +112,7 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
     epoch = current;
     return keys.map((key, at) => {
       const entry = entries[at] ?? null;
-      const kept = current === null || entry === null ? null : open(entry, `${current}\n${key}`, sign);
+      const kept = current === null || entry === null ? null : open(entry, `${current}\n${key}`, mac);
       return kept && asEntry(kept, staleIfError);
     });
   });
@@ -120,7 +120,7 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
   const write = batched<{ key: string; kept: Kept }, boolean>(async (all) => {
     if (epoch === null) return all.map(() => false);
     const keys = all.map(({ key }) => key);
-    const entries = all.map(({ key, kept }) => seal(kept, `${epoch}\n${key}`, sign));
+    const entries = all.map(({ key, kept }) => seal(kept, `${epoch}\n${key}`, mac));
     const written = await redis.eval(SET_UNLESS_GONE, keys.length, ...keys, keptSeconds, ...entries);
     return (written as number[]).map((count) => count === 1);
   });
@@ -186,17 +186,17 @@ function asEntry({ session, at }: Kept, staleIfError: number): SharedEntry | nul
   return age > Math.max(FRESH_MS, staleIfError) ? null : { session, at, age, isFresh };
 }
 
-function seal(kept: Kept, name: string, sign: Sign): string {
+function seal(kept: Kept, name: string, mac: Hmac): string {
   const body = JSON.stringify(kept);
-  return `${sign(`${name}\n${body}`)}.${body}`;
+  return `${mac(`${name}\n${body}`, 'base64url')}.${body}`;
 }
 
-function open(entry: string, name: string, sign: Sign): Kept | null {
+function open(entry: string, name: string, mac: Hmac): Kept | null {
   if (entry.length > MAX_ENTRY_LENGTH) return null;
   const dot = entry.indexOf('.');
   const given = Buffer.from(entry.slice(0, dot));
   const body = entry.slice(dot + 1);
-  const expected = Buffer.from(sign(`${name}\n${body}`));
+  const expected = Buffer.from(mac(`${name}\n${body}`, 'base64url'));
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return null;
   return JSON.parse(body) as Kept;
 }
