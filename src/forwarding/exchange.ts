@@ -1,6 +1,7 @@
 // A request on its way and what is told of its answer, whatever is spoken with the target.
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import type { IdentityHeaders } from './identity-headers.ts';
 import type { RequestBody } from './request-body.ts';
 
 export interface OutgoingRequest {
@@ -9,8 +10,8 @@ export interface OutgoingRequest {
   readonly path: string;
   /** Names and values in turn, `host` first. */
   readonly headers: readonly string[];
-  /** Further ones, of the person: the same list from request to request; see identities.ts. */
-  readonly identity: readonly string[];
+  /** Further ones, of the person. */
+  readonly identity: IdentityHeaders;
   readonly body: RequestBody | null;
   /** It asks for a WebSocket. */
   readonly isUpgrade: boolean;

@@ -11,6 +11,7 @@ import type { Abort, AnswerHandler, Carry, OutgoingRequest } from './exchange.ts
 import { faultOf, upstreamFault } from './faults.ts';
 import { saysGitHubRefused, type TokenWatch } from './github-status.ts';
 import { type Headed, sendHeadSoon } from './heads.ts';
+import type { IdentityHeaders } from './identity-headers.ts';
 import type { Silenceable } from './idle.ts';
 import type { Mount } from './location.ts';
 import { awaitsContinue, hasBody, RequestBody } from './request-body.ts';
@@ -48,8 +49,8 @@ export interface ForwardOptions {
   readonly path: string;
   /** Names and values in turn, `host` first, whose value is filled in here; see request-headers.ts. */
   readonly headers: string[];
-  /** Headers that announce the person, GitHub token included; empty for anonymous callers. */
-  readonly identity: readonly string[];
+  /** Headers that announce the person, GitHub token included. */
+  readonly identity: IdentityHeaders;
   readonly requestId: string;
   /** Set-Cookie lines to add to the answer. */
   readonly ownCookies: readonly string[];

@@ -73,7 +73,7 @@ class Passage {
   send(callback: Callback): void {
     const { method, path, headers, identity, body } = this.#request;
     const options = {
-      ...{ method: method as Dispatcher.HttpMethod, path, headers: [...headers, ...identity] },
+      ...{ method: method as Dispatcher.HttpMethod, path, headers: [...headers, ...identity.list] },
       ...{ body: null, upload: body },
       responseHeaders: 'raw' as const,
       // undici heeds a signal only once the request is on a connection; the exchange heeds it while it waits for one.

@@ -1,6 +1,7 @@
 // What each upstream is told about a person, made once and kept for as long as the session stays in memory.
 import { identityHeaders } from '../policy/identity.ts';
 import type { Session } from '../policy/session.ts';
+import { announce, type IdentityHeaders } from './identity-headers.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface IdentityParts {
@@ -20,10 +21,10 @@ export type Identify = (
   session: Session,
   upstream: Upstream,
   options?: { token: boolean },
-) => string[] | Promise<string[]>;
+) => IdentityHeaders | Promise<IdentityHeaders>;
 
 interface Prepared {
-  readonly headers: string[];
+  readonly headers: IdentityHeaders;
   readonly keepUntil: number;
 }
 
@@ -31,7 +32,7 @@ interface Prepared {
 export function preparedIdentities(parts: IdentityParts): Identify {
   const prepared = new WeakMap<Session, Map<Upstream, Prepared>>();
   return (session, upstream, options) => {
-    if (options?.token === false) return announce(session, upstream, parts);
+    if (options?.token === false) return announce(personal(session, upstream, parts));
     const known = prepared.get(session)?.get(upstream);
     if (known && (known.keepUntil === Number.POSITIVE_INFINITY || known.keepUntil > Date.now()))
       return known.headers;
@@ -42,18 +43,18 @@ export function preparedIdentities(parts: IdentityParts): Identify {
   };
 }
 
-function announce(session: Session, { options }: Upstream, { sessionHash }: IdentityParts): string[] {
+function personal(session: Session, { options }: Upstream, { sessionHash }: IdentityParts): string[] {
   return identityHeaders(session, options.identity, sessionHash(session.id));
 }
 
 async function prepare(session: Session, upstream: Upstream, parts: IdentityParts): Promise<Prepared> {
   const { githubToken, githubTokenExpires } = upstream.options;
-  const headers = announce(session, upstream, parts);
-  if (githubToken === 'none') return { headers, keepUntil: Number.POSITIVE_INFINITY };
+  const headers = personal(session, upstream, parts);
+  if (githubToken === 'none') return { headers: announce(headers), keepUntil: Number.POSITIVE_INFINITY };
   const { token, expiresAt, keepUntil } = await parts.readToken(session);
   if (githubToken === 'bearer') headers.push('Authorization', `Bearer ${token}`);
   else headers.push('X-Forwarded-Access-Token', token);
   if (githubTokenExpires === 'forwarded' && expiresAt !== null)
     headers.push('X-Gateway-Token-Expires', new Date(expiresAt).toISOString());
-  return { headers, keepUntil };
+  return { headers: announce(headers), keepUntil };
 }

@@ -10,10 +10,10 @@ const UNFIT_FOR_PATH = /[^\x21-\x7e\x80-\xff]/;
 /** One character a byte. @returns null for a value that would not stay in its line */
 export function requestHead(request: OutgoingRequest): string | null {
   const { method, path, headers } = request;
-  const fields = fieldsOf(headers);
-  const identity = knownFields.get(request.identity) ?? remember(request.identity);
-  if (fields === null || identity === null || UNFIT_FOR_PATH.test(path)) return null;
-  return `${method} ${path} HTTP/1.1\r\n${fields}${identity}${connectionFields(request)}\r\n`;
+  const lines = fieldLines(headers);
+  const identity = request.identity.lines;
+  if (lines === null || identity === null || UNFIT_FOR_PATH.test(path)) return null;
+  return `${method} ${path} HTTP/1.1\r\n${lines}${identity}${connectionFields(request)}\r\n`;
 }
 
 function connectionFields({ method, headers, body, isUpgrade }: OutgoingRequest): string {
@@ -24,19 +24,8 @@ function connectionFields({ method, headers, body, isUpgrade }: OutgoingRequest)
   return 'Connection: keep-alive\r\n';
 }
 
-/** Of an identity, which many requests have; it goes when they are gone. */
-const knownFields = new WeakMap<readonly string[], string>();
-
-function remember(identity: readonly string[]): string | null {
-  const fields = fieldsOf(identity);
-  if (fields === null) return null;
-  // One flat text: what is put together of pieces would be put together again for each request.
-  const flat = Buffer.from(fields, 'latin1').toString('latin1');
-  knownFields.set(identity, flat);
-  return flat;
-}
-
-function fieldsOf(headers: readonly string[]): string | null {
+/** Names and values in turn, a line each. @returns null for a value that would not stay in its line */
+export function fieldLines(headers: readonly string[]): string | null {
   let text = '';
   for (let at = 0; at < headers.length; at += 2) {
     const value = headers[at + 1] as string;

@@ -5,6 +5,8 @@ import { GatewayError } from '../errors.ts';
 import { type ForwardOptions, forward } from '../forwarding/forward.ts';
 import type { TokenWatch } from '../forwarding/github-status.ts';
 import { overHttp2 } from '../forwarding/http2.ts';
+import type { Identify } from '../forwarding/identities.ts';
+import { type IdentityHeaders, NOBODY } from '../forwarding/identity-headers.ts';
 import { hasBody } from '../forwarding/request-body.ts';
 import { buildRequestHeaders, type Origin } from '../forwarding/request-headers.ts';
 import type { OnStream } from '../forwarding/streams.ts';
@@ -30,12 +32,7 @@ export interface GuardParts extends JudgeParts, TokenWatchParts {
   readonly matchRoute: MatchRoute;
   readonly renew: RenewSession;
   readonly upstreams: ReadonlyMap<string, Upstream>;
-  /** Headers that announce the person to this upstream, GitHub token included where it asks for it. */
-  readonly identify: (
-    session: Session,
-    upstream: Upstream,
-    options?: { token: boolean },
-  ) => string[] | Promise<string[]>;
+  readonly identify: Identify;
   /** For upstreams that read sessions themselves. */
   readonly passCookies: PassCookies;
   readonly forwarded: (request: FastifyRequest) => Origin;
@@ -78,7 +75,7 @@ async function guard(request: FastifyRequest, reply: FastifyReply, parts: GuardP
   refuseLargeBody(request, route);
   const upstream = parts.upstreams.get(route.upstream);
   if (!upstream) throw new GatewayError('internal-error');
-  const announced = session === null ? NO_LINES : identityFor(session, upstream, route, request, parts);
+  const announced = session === null ? NOBODY : identityFor(session, upstream, route, request, parts);
   const identity = announced instanceof Promise ? await announced : announced;
   if (route.rateLimit !== null) await parts.limit(request, route);
   const { decision, reason } = request.record;
@@ -160,7 +157,7 @@ function identityFor(
   route: Route,
   request: FastifyRequest,
   parts: GuardParts,
-): string[] | Promise<string[]> {
+): IdentityHeaders | Promise<IdentityHeaders> {
   const identity = parts.identify(session, upstream);
   if (!(identity instanceof Promise)) return identity;
   return identity.catch((error: unknown) => {
@@ -178,7 +175,7 @@ interface Dispatch {
   readonly rawHeaders: readonly string[];
   readonly route: Route;
   readonly upstream: Upstream;
-  readonly identity: readonly string[];
+  readonly identity: IdentityHeaders;
   readonly answer: ForwardOptions['answer'];
   readonly origin: Origin;
   readonly ownCookies: readonly string[];
@@ -196,7 +193,7 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     requestId: request.id,
     // Filled in when the target is chosen.
     host: '',
-    replacesAuthorization: hasAuthorization(identity),
+    replacesAuthorization: identity.replacesAuthorization,
     keptCookies: upstream.options.cookies === 'pass' ? SESSION_COOKIES : NO_COOKIES,
     hasBody: hasBody(request.raw),
   });
@@ -220,10 +217,4 @@ function send(request: FastifyRequest, reply: FastifyReply, dispatch: Dispatch):
     requestId: request.id,
     ownCookies,
   });
-}
-
-/** Only a token replaces the client's: who is announced without one keeps their own. */
-function hasAuthorization(identity: readonly string[]): boolean {
-  for (let at = 0; at < identity.length; at += 2) if (identity[at] === 'Authorization') return true;
-  return false;
 }

@@ -1,8 +1,10 @@
 // How long connections to an upstream are kept, and what becomes of a request whose connection is closed under it.
+
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { watchAddresses } from '../../src/forwarding/addresses.ts';
+import { NOBODY } from '../../src/forwarding/identity-headers.ts';
 import { createUpstream } from '../../src/forwarding/upstream.ts';
 import { upstreamSchema } from '../../src/forwarding/upstream-options.ts';
 import { report } from '../support/figures.ts';
@@ -221,7 +223,14 @@ test('connections to an address that the name no longer has carry no further req
     const connection = connections.take();
     await new Promise<void>((resolve, reject) =>
       connection.send(
-        { method: 'GET', path, headers: ['host', 'localhost'], identity: [], body: null, isUpgrade: false },
+        {
+          method: 'GET',
+          path,
+          headers: ['host', 'localhost'],
+          identity: NOBODY,
+          body: null,
+          isUpgrade: false,
+        },
         {
           onSending: () => true,
           onAnswering() {},

@@ -85,6 +85,18 @@ describe('the shared tier', () => {
     expect(await tier.get('late')).toBeNull();
   });
 
+  test('what is asked and written at once is told apart, and what was deleted stays so', async () => {
+    const tokens = Array.from({ length: 100 }, (_, at) => `many-${at}`);
+    await tier.forget(tokens.filter((_, at) => at % 3 === 0).map(tokenHash));
+    const written = await Promise.all(tokens.map((token) => tier.set(token, sessionOf(token))));
+    expect(written).toEqual(tokens.map((_, at) => at % 3 !== 0));
+    const entries = await Promise.all([...tokens, 'nobody'].map((token) => tier.get(token)));
+    expect(entries.map((entry) => entry?.session.id ?? null)).toEqual([
+      ...tokens.map((token, at) => (at % 3 === 0 ? null : token)),
+      null,
+    ]);
+  });
+
   test('keeps no token in key or value, and each entry for as long as it may stand in for the store', async () => {
     const key = await onlyKey('secret-token-of-a-session');
     expect(await dumpRedis(space.url)).not.toContain('secret-token-of-a-session');

@@ -118,6 +118,32 @@ describe.each(['postgres', 'sqlite'] as const)('the store on %s', (stores) => {
     expect(await end({ banned: false }, soon)).toEqual({ found: 'nothing' });
   });
 
+  test('whoever asks beside others is told of their own session', async () => {
+    const people = await Promise.all(Array.from({ length: 150 }, () => store.addPerson()));
+    const tokens = await Promise.all(people.map((userId) => store.addSession(userId)));
+    const asked = tokens.flatMap((token) => [token, `nobody-${token}`]);
+    const answers = await Promise.all(asked.map((token) => read(token)));
+    expect(
+      answers.map((answer) => (answer.found === 'session' ? answer.session.userId : answer.found)),
+    ).toEqual(people.flatMap((userId) => [userId, 'nothing']));
+  });
+
+  test.each([['"'], ['\\'], ['__proto__'], ['7'], ['é\u2028🐙'], ['{}'], ['']])(
+    'a token is a token, whatever is in it: %j',
+    async (token) => {
+      const userId = await store.addPerson();
+      const plain = await store.addSession(userId);
+      await store.rows.query('update session set token = $1 where token = $2', token, plain);
+      const answers = await Promise.all([read(token), read(plain), read('8')]);
+      await store.rows.query('delete from session where token = $1', token);
+      expect(answers).toMatchObject([
+        { found: 'session', session: { userId } },
+        { found: 'nothing' },
+        { found: 'nothing' },
+      ]);
+    },
+  );
+
   test('takes the account that was written last', async () => {
     const userId = await store.addPerson();
     const token = await store.addSession(userId);
