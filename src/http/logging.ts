@@ -22,14 +22,14 @@ export function createLogger(level: string, destination?: DestinationStream, wor
     serializers: { err: describeError },
     hooks: { streamWrite: redact },
   };
-  return pino(options, destination ?? batched());
+  return pino(options, destination ?? joiningLines());
 }
 
 /**
  * To stdout. The lines of requests that end in one turn of the event loop are one write; any other line is written at
  * once, with those before it. pino's own batches measure all that waits anew with every line.
  */
-function batched(): DestinationStream {
+function joiningLines(): DestinationStream {
   const stdout = pino.destination({ sync: true, maxLength: MOST_KEPT_BYTES });
   // A disk that is full must not end the service: lines are kept for when there is room, and dropped beyond that.
   stdout.on('error', () => {});
