@@ -5,18 +5,20 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 /** Answers in the order of the questions. It throws for all of them. */
 export type AskAll<Question, Answer> = (questions: readonly Question[]) => Promise<readonly Answer[]>;
 
-/** More at a time would have the last wait for too many others. */
-const MOST_AT_ONCE = 64;
-
 interface Waiting<Question, Answer> {
   readonly question: Question;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** The returned function puts one question, beside what others ask in this turn. */
+/**
+ * The returned function puts one question, beside what others ask in this turn.
+ *
+ * @param most at a time: the last of more would wait for too many others
+ */
 export function batched<Question, Answer>(
   askAll: AskAll<Question, Answer>,
+  most: number,
 ): (question: Question) => Promise<Answer> {
   // What is asked for many must not run in the async context of the first: in its transaction, for instance.
   const outside = AsyncLocalStorage.snapshot();
@@ -24,8 +26,7 @@ export function batched<Question, Answer>(
   const put = () => {
     const all = waiting;
     waiting = [];
-    for (let from = 0; from < all.length; from += MOST_AT_ONCE)
-      void answer(all.slice(from, from + MOST_AT_ONCE), askAll);
+    for (let from = 0; from < all.length; from += most) void answer(all.slice(from, from + most), askAll);
   };
   return (question) =>
     new Promise((resolve, reject) => {

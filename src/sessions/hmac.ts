@@ -15,9 +15,10 @@ export function hmac(algorithm: keyof typeof SIZES, key: string | Uint8Array): H
   /** The key, each byte changed by `pad`, and behind it room for so many bytes. */
   const padded = (pad: number, room: number) => {
     const bytes = typeof key === 'string' ? Buffer.from(key) : key;
-    const start = Buffer.alloc(block);
-    start.set(bytes.length > block ? hash(algorithm, bytes, 'buffer') : bytes);
-    return Buffer.concat([start.map((byte) => byte ^ pad), Buffer.alloc(room)]);
+    const place = Buffer.alloc(block + room);
+    place.set(bytes.length > block ? hash(algorithm, bytes, 'buffer') : bytes);
+    for (let at = 0; at < block; at++) place[at] = (place[at] as number) ^ pad;
+    return place;
   };
   const inner = padded(0x36, KEPT);
   const outer = padded(0x5c, digest);

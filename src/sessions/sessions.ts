@@ -21,7 +21,7 @@ import { createRevocations } from './revocations.ts';
 import { sessionDataReader } from './session-data.ts';
 import { createSharedTier } from './shared.ts';
 import { createSlidingExpiry, sessionCookieLine } from './sliding.ts';
-import { storeReader } from './store.ts';
+import { storeReader, together } from './store.ts';
 import { createTierHealth, OUTAGE_STATES } from './tier-health.ts';
 import { tokenHash } from './token-hash.ts';
 import { createWatchers } from './watchers.ts';
@@ -60,8 +60,9 @@ export function createSessions(
     const credential = readCredential(cookieHeader);
     return credential.kind === 'token' ? credential.token : null;
   };
-  const readStore = storeReader(database);
-  const resting = restingStore(readStore);
+  const readSessions = storeReader(database);
+  const readStore = together(readSessions);
+  const resting = restingStore(readSessions);
   const shared = redis && createSharedTier(redis, { secret, staleIfError });
   const health = createTierHealth(logger, options.onStateChange);
   const watchers = createWatchers();
@@ -103,7 +104,7 @@ export function createSessions(
         verifyToken: tokenVerifier(secrets),
         local,
         shared,
-        readStore: resting.read,
+        readStore: together(resting.read),
         readFallback: fallback.read,
         log,
         health,

@@ -37,6 +37,8 @@ const SHAPE = 3;
 const MOST_AHEAD_MS = 15_000;
 /** No honest entry is longer; a longer one is not parsed. */
 const MAX_ENTRY_LENGTH = 32 * 1024;
+/** Entries in one command. */
+const MOST_AT_ONCE = 64;
 /** After a failure Redis is left alone for so long: a tier that has to be waited for is no cache. */
 const REST_MS = 1000;
 /** How long a deleted entry's place is kept, so that an answer read before the delete is not written after it. */
@@ -115,22 +117,23 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
       const kept = current === null || entry === null ? null : open(entry, `${current}\n${key}`, mac);
       return kept && asEntry(kept, staleIfError);
     });
-  });
+  }, MOST_AT_ONCE);
 
-  const write = batched<{ key: string; kept: Kept }, boolean>(async (all) => {
-    if (epoch === null) return all.map(() => false);
+  const write = batched<{ key: string; entry: string }, boolean>(async (all) => {
     const keys = all.map(({ key }) => key);
-    const entries = all.map(({ key, kept }) => seal(kept, `${epoch}\n${key}`, mac));
+    const entries = all.map(({ entry }) => entry);
     const written = await redis.eval(SET_UNLESS_GONE, keys.length, ...keys, keptSeconds, ...entries);
     return (written as number[]).map((count) => count === 1);
-  });
+  }, MOST_AT_ONCE);
 
   return {
     async get(token) {
       return usable() ? read(keyOf(tokenHash(token))) : undefined;
     },
     async set(token, session) {
-      return usable() && write({ key: keyOf(tokenHash(token)), kept: { session, at: Date.now() } });
+      if (!usable() || epoch === null) return false;
+      const key = keyOf(tokenHash(token));
+      return write({ key, entry: seal({ session, at: Date.now() }, `${epoch}\n${key}`, mac) });
     },
     async forget(tokenHashes) {
       if (tokenHashes.length === 0) return;
@@ -145,12 +148,12 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
   };
 }
 
-/** Whoever read the store before a delete must not write after it. */
+/** Whoever read the store before a delete must not write after it. What is of another type there is no reason not to. */
 const SET_UNLESS_GONE = `
   local written = {}
   for at, key in ipairs(KEYS) do
     written[at] = 0
-    if redis.call('get', key) ~= '${GONE}' then
+    if redis.pcall('get', key) ~= '${GONE}' then
       redis.call('set', key, ARGV[at + 1], 'EX', ARGV[1])
       written[at] = 1
     end

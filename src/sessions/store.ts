@@ -4,7 +4,7 @@ import { type Database, millisOf } from '../database/database.ts';
 import { isRefused, namesOf } from '../database/github-checks.ts';
 import type { StoredBoolean, StoredDate } from '../database/tables.ts';
 import { type Ban, type GitHubAccount, isBanned, type Session } from '../policy/session.ts';
-import { batched } from './batching.ts';
+import { type AskAll, batched } from './batching.ts';
 import { tokenHash } from './token-hash.ts';
 
 /** What the store says about a session token. It throws when it cannot be asked. */
@@ -14,6 +14,9 @@ export type StoreAnswer =
   | { readonly found: 'nothing' };
 
 export type ReadSession = (token: string) => Promise<StoreAnswer>;
+
+/** Answers in the order of the tokens, which are such as a signature was right for. */
+export type ReadSessions = AskAll<string, StoreAnswer>;
 
 interface Row {
   sessionId: string | null;
@@ -42,35 +45,50 @@ interface Row {
   checkedAt: StoredDate | null;
 }
 
-/** Session, user, GitHub account and profile, or the ban that ended the session, in one query. It joins no transaction. */
-export function storeReader(database: Database): ReadSession {
+/** Of sessions that are asked for in one query. Few: they are looked for one after the other, and without an index it takes time. */
+const MOST_AT_ONCE = 8;
+
+/**
+ * Session, user, GitHub account and profile, or the ban that ended the session, of up to {@link MOST_AT_ONCE} tokens in one
+ * query. Joins no transaction.
+ */
+export function storeReader(database: Database): ReadSessions {
   return database.kind === 'postgres' ? postgresReader(database) : sqliteReader(database);
 }
 
-function sqliteReader(database: Database): ReadSession {
-  const ask = database.prepare(question(sql`${''}`, sql`${''}`).compile(database.kysely).sql);
-  return async (token) => {
-    const [row] = await ask([token, tokenHash(token)]);
-    return answerOf(row as Row | undefined);
-  };
+/** Asks for one session, in one query with others that are asked for in the same turn. */
+export function together(readSessions: ReadSessions): ReadSession {
+  return batched(readSessions, MOST_AT_ONCE);
 }
 
-/**
- * Every session is looked for by itself, whatever else is asked for. The tokens come as JSON because Postgres guesses how many
- * there are: it counts those of an array, and would make a plan of its own for every number of them.
- */
-function postgresReader(database: Database): ReadSession {
+function sqliteReader(database: Database): ReadSessions {
+  const ask = database.prepare(question(sql`${''}`, sql`${''}`).compile(database.kysely).sql);
+  return (tokens) =>
+    Promise.all(
+      tokens.map(async (token) => {
+        const [row] = await ask([token, tokenHash(token)]);
+        return answerOf(row as Row | undefined);
+      }),
+    );
+}
+
+/** Always the same number of places, some of them empty: Postgres has one plan for all, and knows what it costs. */
+function postgresReader(database: Database): ReadSessions {
+  const places = Array.from({ length: MOST_AT_ONCE }, (_, at) => sql`(${at}::int, ${''}, ${''})`);
   const each = question(sql.ref('c.token'), sql.ref('c.tokenHash'));
   const ask = database.prepare(
-    sql`select c."token", found.* from json_each_text(${''}::json) as c("token", "tokenHash")
+    sql`select c."at", found.* from (values ${sql.join(places)}) as c("at", "token", "tokenHash")
       cross join lateral (${each}) as found`.compile(database.kysely).sql,
   );
-  return batched(async (tokens) => {
-    const hashes = Object.fromEntries(tokens.map((token) => [token, tokenHash(token)]));
-    const rows = (await ask([JSON.stringify(hashes)])) as (Row & { token: string })[];
-    const found = new Map(rows.map((row) => [row.token, row]));
-    return tokens.map((token) => answerOf(found.get(token)));
-  });
+  return async (tokens) => {
+    const values = Array.from({ length: MOST_AT_ONCE }, (_, at) => {
+      const token = tokens[at];
+      return [at, ...(token === undefined ? [null, null] : [token, tokenHash(token)])];
+    });
+    const rows = (await ask(values.flat())) as (Row & { at: number })[];
+    const found = new Map(rows.map((row) => [row.at, row]));
+    return tokens.map((_token, at) => answerOf(found.get(at)));
+  };
 }
 
 function question(token: RawBuilder<unknown>, hash: RawBuilder<unknown>): RawBuilder<unknown> {

@@ -10,7 +10,7 @@ function asking(answer: (question: number) => string = (question) => `answer ${q
     asked.push([...questions]);
     await turn();
     return questions.map(answer);
-  });
+  }, 64);
   return { ask, asked };
 }
 
@@ -56,7 +56,7 @@ test('it is put in nobody’s async context', async () => {
     await turn();
     seen.push(context.getStore());
     return questions;
-  });
+  }, 64);
   await context.run('of the first', async () => {
     expect(await ask(1)).toBe(1);
     expect(context.getStore()).toBe('of the first');

@@ -6,7 +6,7 @@ import { createLookup } from '../../src/sessions/lookup.ts';
 import { openRedis } from '../../src/sessions/redis.ts';
 import { createRevocationLog } from '../../src/sessions/revocation-log.ts';
 import { createSharedTier } from '../../src/sessions/shared.ts';
-import { storeReader } from '../../src/sessions/store.ts';
+import { storeReader, together } from '../../src/sessions/store.ts';
 import { openSeededStore } from '../support/seeded-store.ts';
 
 const NAME = 'better-auth.session_token';
@@ -33,7 +33,7 @@ test('what another gateway has put into Redis is asked for once, however old: me
       log,
       shared: createSharedTier(redis, { secret: SECRET, staleIfError: 900_000 }),
       readFallback: () => null,
-      readStore: storeReader(store.database),
+      readStore: together(storeReader(store.database)),
       health: { failed: () => {}, answered: () => {}, isAway: () => false },
       hearsChanges: () => true,
     });

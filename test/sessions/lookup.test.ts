@@ -8,7 +8,7 @@ import { createLookup } from '../../src/sessions/lookup.ts';
 import { openRedis } from '../../src/sessions/redis.ts';
 import { createRevocationLog, type RevocationLog } from '../../src/sessions/revocation-log.ts';
 import { createSharedTier, type SharedTier } from '../../src/sessions/shared.ts';
-import { storeReader } from '../../src/sessions/store.ts';
+import { storeReader, together } from '../../src/sessions/store.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
 import { idOf, openSeededStore, type SeededStore } from '../support/seeded-store.ts';
 
@@ -28,7 +28,7 @@ describe.each(['postgres+redis', 'postgres', 'sqlite'] as const)('the lookup on 
     store = await openSeededStore(stores);
     redis = store.redisUrl === null ? null : await openRedis(store.redisUrl, () => {});
     shared = redis && createSharedTier(redis, { secret: SECRETS[0], staleIfError: 900_000 });
-    const readStore = storeReader(store.database);
+    const readStore = together(storeReader(store.database));
     log = createRevocationLog();
     lookUp = createLookup({
       findCookie: cookieFinder(NAME),
@@ -150,7 +150,7 @@ describe('a lookup whose tiers fail', () => {
       local: createLocalTier({ log, freshMs: () => 0, staleIfErrorMs: 60_000 }),
       log,
       shared: createSharedTier(redis, { secret: SECRETS[0], staleIfError: 900_000 }),
-      readStore: storeReader(store.database),
+      readStore: together(storeReader(store.database)),
       readFallback: () => null,
       health: { failed: (tier) => errors.push(tier), answered: () => {}, isAway: () => false },
       hearsChanges: () => true,

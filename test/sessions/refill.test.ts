@@ -10,7 +10,7 @@ import { openRedis } from '../../src/sessions/redis.ts';
 import { createRevocationLog } from '../../src/sessions/revocation-log.ts';
 import { createRevocations, type Revocations } from '../../src/sessions/revocations.ts';
 import { createSharedTier } from '../../src/sessions/shared.ts';
-import { storeReader } from '../../src/sessions/store.ts';
+import { storeReader, together } from '../../src/sessions/store.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
 import { report } from '../support/figures.ts';
 import { scale, UNHURRIED } from '../support/scale.ts';
@@ -163,7 +163,7 @@ async function makeParts(hold: Hold = async () => {}): Promise<Parts> {
   const redis = await openRedis(store.redisUrl ?? '', () => {});
   connections.push(redis);
   const shared = createSharedTier(holding(redis, hold), { secret: SECRET, staleIfError: 900_000 });
-  const read = storeReader(store.database);
+  const read = together(storeReader(store.database));
   const log = createRevocationLog();
   const lookUp = createLookup({
     findCookie: cookieFinder(NAME),

@@ -97,6 +97,29 @@ describe('the shared tier', () => {
     ]);
   });
 
+  test('what stands where an entry should, and is none, is no obstacle to it, nor to others', async () => {
+    const key = await onlyKey('spoilt');
+    await redis.del(key);
+    await redis.rpush(key, 'a', 'list');
+    const all = ['beside', 'spoilt', 'and another'];
+    expect(await Promise.all(all.map((token) => tier.set(token, sessionOf(token))))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    const entries = await Promise.all(all.map((token) => tier.get(token)));
+    expect(entries.map((entry) => entry?.session.id)).toEqual(all);
+  });
+
+  test('what was handed over before a doubt does not count after it', async () => {
+    await tier.get('any');
+    const writing = tier.set('doubted', sessionOf('doubted'));
+    tier.distrust();
+    await tier.get('any');
+    await writing;
+    expect(await tier.get('doubted')).toBeNull();
+  });
+
   test('keeps no token in key or value, and each entry for as long as it may stand in for the store', async () => {
     const key = await onlyKey('secret-token-of-a-session');
     expect(await dumpRedis(space.url)).not.toContain('secret-token-of-a-session');

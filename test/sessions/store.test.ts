@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Session } from '../../src/policy/session.ts';
-import { type ReadSession, storeReader } from '../../src/sessions/store.ts';
+import { type ReadSession, storeReader, together } from '../../src/sessions/store.ts';
 import { tokenHash } from '../../src/sessions/token-hash.ts';
 import { idOf, openSeededStore, type PersonRow, type SeededStore } from '../support/seeded-store.ts';
 
@@ -9,7 +9,7 @@ describe.each(['postgres', 'sqlite'] as const)('the store on %s', (stores) => {
   let read: ReadSession;
   beforeAll(async () => {
     store = await openSeededStore(stores);
-    read = storeReader(store.database);
+    read = together(storeReader(store.database));
   });
   afterAll(() => store?.close());
 
@@ -162,5 +162,5 @@ test('a closed store is an error, not an empty answer', async () => {
   const store = await openSeededStore('postgres');
   const token = await store.addSession(await store.addPerson());
   await store.close();
-  await expect(storeReader(store.database)(token)).rejects.toThrow();
+  await expect(together(storeReader(store.database))(token)).rejects.toThrow();
 });

@@ -13,7 +13,7 @@ import { cookieFinder, sign, tokenVerifier } from '../../src/sessions/cookie.ts'
 import { createLocalTier } from '../../src/sessions/local.ts';
 import { createLookup } from '../../src/sessions/lookup.ts';
 import { createRevocationLog } from '../../src/sessions/revocation-log.ts';
-import { storeReader } from '../../src/sessions/store.ts';
+import { storeReader, together } from '../../src/sessions/store.ts';
 import { publicSessionHash } from '../../src/sessions/token-hash.ts';
 
 const NAME = 'better-auth.session_token';
@@ -38,7 +38,7 @@ const lookUp = createLookup({
   verifyToken: tokenVerifier([secret]),
   local,
   shared: null,
-  readStore: storeReader(database),
+  readStore: together(storeReader(database)),
   readFallback: () => null,
   log,
   health: { failed: () => {}, answered: () => {}, isAway: () => false },
