@@ -1,6 +1,6 @@
-// All or nothing: everything a piece of work does to Postgres, through whatever library, is one transaction (but for
-// prepared.ts). A connection
-// that breaks while it commits leaves open whether it did; then the server is asked, so that "failed" means nothing changed.
+// All or nothing: everything a piece of work does to Postgres, through whatever library, is one transaction, but for
+// what is prepared. A connection that breaks while it commits leaves open whether it did; then the server is asked, so that
+// "failed" means nothing changed.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresPoolClient } from 'kysely';
