@@ -167,20 +167,29 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-function sqlOf({ statements }: MigrationPlan): string {
-  return statements.length === 0
-    ? '-- Nothing to do.'
-    : ['begin', ...statements, 'commit'].map((each) => `${each};`).join('\n\n');
+function sqlOf({ statements, indexes }: MigrationPlan): string {
+  const done =
+    statements.length === 0 ? ['-- Nothing to do.'] : ['begin;', ...statements.map(ended), 'commit;'];
+  return [...done, ...indexes.map((each) => `-- ${adviceOf(each)}`)].join('\n\n');
 }
 
-function describePlan({ statements, tables, keeps, triggers }: MigrationPlan): string {
-  if (statements.length === 0) return 'Everything is there already.';
+function describePlan({ statements, tables, keeps, triggers, indexes }: MigrationPlan): string {
   const lines = [
+    statements.length === 0 && 'Everything is there already.',
     tables.length > 0 && `Will make the tables ${tables.join(', ')}.`,
     triggers && 'Will install the triggers that tell gateways what changed.',
-    keeps.length > 0 && `Rows and columns of ${keeps.join(', ')} stay as they are.`,
+    statements.length > 0 && keeps.length > 0 && `Rows and columns of ${keeps.join(', ')} stay as they are.`,
+    ...indexes.map(adviceOf),
   ];
   return lines.filter(Boolean).join('\n');
+}
+
+function adviceOf(index: string): string {
+  return `An index is missing, without which every new session reads a whole table: ${ended(index)}`;
+}
+
+function ended(statement: string): string {
+  return `${statement};`;
 }
 
 /** Faults of the operator's making are told in words; anything else is ours, with its stack. */

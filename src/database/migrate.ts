@@ -5,7 +5,7 @@ import { getMigrations } from 'better-auth/db/migration';
 import { type Kysely, sql } from 'kysely';
 import type { Database } from './database.ts';
 import { ownTables } from './own-tables.ts';
-import { readPresentTables, tableFaults } from './present-tables.ts';
+import { missingIndexes, type PresentTable, readPresentTables, tableFaults } from './present-tables.ts';
 import type { Tables } from './tables.ts';
 import { triggerStatements } from './triggers.ts';
 
@@ -18,6 +18,9 @@ export const TABLES = [
   'gateway_ended_session',
   'gateway_github_check',
 ] as const;
+
+/** In the embedded file nobody has made any but the gateway. */
+const NONE: ReadonlyMap<string, PresentTable> = new Map();
 
 /** Any number will do, as long as every gateway takes the same. */
 const MIGRATION_LOCK = 7_226_481_395;
@@ -39,6 +42,8 @@ export interface MigrationPlan {
   /** Tables that stay as they are, but for triggers. */
   readonly keeps: readonly string[];
   readonly triggers: boolean;
+  /** Statements for the operator to run: what is slow without them, the gateway does not change. */
+  readonly indexes: readonly string[];
 }
 
 /** The tables that are there are not what the gateway can work with. Nothing was changed. */
@@ -94,7 +99,9 @@ async function planMigration(
   triggers: boolean,
 ): Promise<MigrationPlan> {
   const present = await tableNames(database);
-  if (database.kind === 'postgres') await refuseStrangers(database, authOptions);
+  const tablesOfAuth =
+    database.kind === 'postgres' ? await readPresentTables(database.kysely, AUTH_TABLES) : NONE;
+  refuseStrangers(tablesOfAuth, authOptions);
   const tables = TABLES.filter((name) => !present.includes(name));
   const own = ownTables(database);
   const ours = tables.flatMap((name) => (own[name] ? [own[name].sql] : []));
@@ -104,12 +111,13 @@ async function planMigration(
     tables,
     keeps: present,
     triggers: changing.length > 0,
+    indexes: missingIndexes(tablesOfAuth),
   };
 }
 
 /** @throws {MigrationRefused} */
-async function refuseStrangers({ kysely }: Database, authOptions: BetterAuthOptions): Promise<void> {
-  const faults = tableFaults(await readPresentTables(kysely, AUTH_TABLES), authOptions);
+function refuseStrangers(present: ReadonlyMap<string, PresentTable>, authOptions: BetterAuthOptions): void {
+  const faults = tableFaults(present, authOptions);
   if (faults.length > 0) throw new MigrationRefused(faults);
 }
 

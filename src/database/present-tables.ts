@@ -15,6 +15,8 @@ export interface PresentColumn {
   readonly notNull: boolean;
   readonly hasDefault: boolean;
   readonly isUnique: boolean;
+  /** It is the first column of an index. */
+  readonly isIndexed: boolean;
 }
 
 interface Row extends PresentColumn {
@@ -32,7 +34,9 @@ export async function readPresentTables(
     select c.relname as "table", c.relkind as "kind", a.attname as "column", t.typname as "type",
       a.attnotnull as "notNull", a.atthasdef or a.attidentity <> '' as "hasDefault",
       exists (select from pg_index as i where i.indrelid = c.oid and i.indisunique and i.indpred is null
-        and i.indnatts = 1 and i.indkey[0] = a.attnum) as "isUnique"
+        and i.indnatts = 1 and i.indkey[0] = a.attnum) as "isUnique",
+      exists (select from pg_index as i where i.indrelid = c.oid and i.indpred is null
+        and i.indkey[0] = a.attnum) as "isIndexed"
     from pg_class as c
     left join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     left join pg_type as t on t.oid = a.atttypid
@@ -80,6 +84,21 @@ export function tableFaults(
     ...missing.map(({ modelName }) => `the table "${modelName}" is missing, while others are there`),
     ...expected.flatMap((table) => faultsOf(table, present.get(table.modelName))),
   ];
+}
+
+/** By what the question who is asking looks for rows. */
+const LOOKED_FOR: readonly (readonly [table: string, column: string])[] = [
+  ['session', 'token'],
+  ['account', 'userId'],
+];
+
+/** Of the tables that are there: statements that make the indexes without which every new session reads a whole table. */
+export function missingIndexes(present: ReadonlyMap<string, PresentTable>): string[] {
+  return LOOKED_FOR.flatMap(([table, column]) =>
+    present.get(table)?.columns.get(column)?.isIndexed === false
+      ? [`create index concurrently on "${table}" ("${column}")`]
+      : [],
+  );
 }
 
 function faultsOf({ modelName, fields }: AuthTable, table: PresentTable | undefined): string[] {

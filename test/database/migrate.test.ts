@@ -106,6 +106,24 @@ describe('on the database of a running Better Hub', () => {
     expect(await catalogue()).toEqual(printed);
   });
 
+  test('it tells which index is missing, and how to make it', async () => {
+    const advice = async () => {
+      const indexes: string[] = [];
+      await migrate({ dryRun: true, onPlan: (plan) => indexes.push(...plan.indexes) });
+      return indexes;
+    };
+    expect(await advice()).toEqual([]);
+    await store.query('drop index "account_userId_idx"');
+    const { output } = await runCommand(['migrate', '--dry-run'], env());
+    const [statement = ''] = await advice();
+    expect(statement).toMatch(/^create index .*"account" \("userId"\)$/);
+    expect(output.trimEnd().split('\n').at(-1)).toMatch(/^-- An index is missing/);
+    expect(output).toContain(statement);
+    expect((await runCommand(['migrate'], env())).output).toContain(`${statement};`);
+    await store.query(statement);
+    expect(await advice()).toEqual([]);
+  });
+
   test('it is undone by the SQL in the README, which leaves the database as it was', async () => {
     const [before, rows] = [await catalogue(), await places()];
     await migrate();
