@@ -148,7 +148,7 @@ export function createSharedTier(redis: Redis, { secret, staleIfError }: SharedT
   };
 }
 
-/** Whoever read the store before a delete must not write after it. What is of another type there is no reason not to. */
+/** Whoever read the store before a delete must not write after it. What stands there and is no entry is overwritten. */
 const SET_UNLESS_GONE = `
   local written = {}
   for at, key in ipairs(KEYS) do

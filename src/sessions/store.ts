@@ -45,7 +45,7 @@ interface Row {
   checkedAt: StoredDate | null;
 }
 
-/** Of sessions that are asked for in one query. Few: they are looked for one after the other, and without an index it takes time. */
+/** Sessions in one query. Few: they are looked for one after the other, and without an index each takes its time. */
 const MOST_AT_ONCE = 8;
 
 /**
