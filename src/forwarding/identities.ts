@@ -30,14 +30,14 @@ interface Prepared {
 
 /** The returned function throws what readToken throws. The decrypted token is gone with the session. */
 export function preparedIdentities(parts: IdentityParts): Identify {
-  const prepared = new WeakMap<Session, Map<Upstream, Prepared>>();
+  const prepared = new WeakMap<Upstream, WeakMap<Session, Prepared>>();
   return (session, upstream, options) => {
     if (options?.token === false) return announce(personal(session, upstream, parts));
-    const known = prepared.get(session)?.get(upstream);
+    const known = prepared.get(upstream)?.get(session);
     if (known && (known.keepUntil === Number.POSITIVE_INFINITY || known.keepUntil > Date.now()))
       return known.headers;
     return prepare(session, upstream, parts).then((made) => {
-      prepared.set(session, (prepared.get(session) ?? new Map()).set(upstream, made));
+      prepared.set(upstream, (prepared.get(upstream) ?? new WeakMap()).set(session, made));
       return made.headers;
     });
   };

@@ -2,6 +2,7 @@
 // none of them can be asked, the JWE cookie.
 import type { LookUpSession, Lookup, Session } from '../policy/session.ts';
 import type { FindCookie, ReadCredential, VerifyToken } from './cookie.ts';
+import { Flights } from './flights.ts';
 import type { Answer, LocalTier } from './local.ts';
 import type { Moment, RevocationLog } from './revocation-log.ts';
 import type { SharedEntry, SharedTier } from './shared.ts';
@@ -29,7 +30,7 @@ export function createLookup(parts: LookupParts): LookUpSession {
   const { findCookie, verifyToken, local, shared, log, health, readFallback } = parts;
   const askTiers = createTierQuestion(parts);
   // One question in flight per session, however many requests wait for its answer.
-  const flights = new Map<string, Flight>();
+  const flights = new Flights();
   const fallBack = (lookup: Lookup, cookieHeader: string | undefined, token: string): Lookup => {
     if (lookup.outcome !== 'failed' || (shared && !health.isAway('shared'))) return lookup;
     const session = readFallback(cookieHeader, token);
@@ -47,20 +48,13 @@ export function createLookup(parts: LookupParts): LookUpSession {
     // Whoever comes after a revocation must not be given an answer that was asked for before it.
     const running = flights.get(token);
     const joined = running?.since === log.now() ? running : null;
-    const flight = joined ?? { since: log.now(), answer: askTiers(found.value, token) };
+    const flight = joined ?? { token, since: log.now(), answer: askTiers(found.value, token) };
     // Each request has a cookie of its own to fall back on.
     const answer = flight.answer.then((lookup) => fallBack(lookup, cookieHeader, token));
     if (joined) return answer;
-    flights.set(token, flight);
-    return answer.finally(() => {
-      if (flights.get(token) === flight) flights.delete(token);
-    });
+    flights.add(flight);
+    return answer.finally(() => flights.delete(flight));
   };
-}
-
-interface Flight {
-  readonly since: Moment;
-  readonly answer: Promise<Lookup>;
 }
 
 /** Asks the store and nothing else: for the endpoints that look at the session itself. */
