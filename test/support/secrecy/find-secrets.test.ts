@@ -48,6 +48,7 @@ test('what is cut short, encrypted, or of nobody, is no secret', () => {
     sign(other, SECRET),
     'v1.s-abc.AAAA.BBBB.CCCC',
     encrypted,
+    `user:email${encrypted}`,
     `${TOKEN}AAA.{"session":1}`,
     '',
   ])

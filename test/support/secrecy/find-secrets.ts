@@ -15,8 +15,11 @@ export interface Hit {
 }
 
 const GITHUB_TOKEN = /(?:gh[opsru]_|github_pat_)[A-Za-z0-9_]{16,}/g;
-/** A token encrypted by us. Among millions of its letters some would look like a token by chance. */
-const ENCRYPTED = /\bv1\.[\w-]+\.[\w-]{16}\.[\w-]{22}\.[\w-]+/g;
+/**
+ * A token encrypted by us. Among millions of its letters some would look like a token by chance. What stands before it may be
+ * another column: in the embedded file nothing is between them.
+ */
+const ENCRYPTED = /v1\.[\w-]+\.[\w-]{16}\.[\w-]{22}\.[\w-]+/g;
 /** Of what is kept in Redis; see sessions/shared.ts. By chance it looks like a token just as well, but is longer than one. */
 const SEAL = /(?<![\w-])[\w-]{43}\.(?=\{)/g;
 const SIGNED_COOKIE = /\b([A-Za-z0-9]{32})\.[A-Za-z0-9+/]{43}=/g;
