@@ -7,6 +7,8 @@ export interface Running {
   readonly pids: readonly number[];
   /** Cookie headers of sessions it knows; one of nobody's if it knows none. */
   readonly cookie: string;
+  /** So many of its processes share the requests; one unless given. */
+  readonly workers?: number;
   /** Cookie headers of sessions in its store, from the n-th on. */
   readonly cookies?: (from: number, count: number) => Promise<string[]>;
   /** Where the same sessions are asked for so that the stores the contender shares with it know them. */

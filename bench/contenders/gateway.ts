@@ -59,6 +59,7 @@ async function start(
   return {
     url: process.url,
     pids: [process.pid],
+    workers: options.workers,
     cookie: cookieHeader(signedIn),
     cookies: cookiesOfSessions,
   };

@@ -38,7 +38,7 @@ export function requestRounds({ sizes, surroundings }: Bench, options: RequestOp
     const known = options.amount?.(sizes) ?? amounts.get(running);
     const order = requestsOrder(running, sizes, options, known ?? sizes.warmUpRequests);
     const { expected = 200 } = options;
-    if (round > 0) await warmUp(order);
+    if (round > 0) await warmUp(order, running);
     const measured = await measure(
       running,
       { script: SCRIPT, order },
@@ -49,9 +49,9 @@ export function requestRounds({ sizes, surroundings }: Bench, options: RequestOp
   };
 }
 
-/** What has lain idle since the last round is compiled anew as it is used; that is not what a request costs. */
-async function warmUp(order: RequestsOrder): Promise<void> {
-  const amount = Math.max(order.connections, Math.ceil(order.amount / 2));
+/** What has lain idle since the last round is compiled anew as it is used, in every process; that is not what a request costs. */
+async function warmUp(order: RequestsOrder, { workers = 1 }: Running): Promise<void> {
+  const amount = Math.max(order.connections, Math.ceil((order.amount / 2) * workers));
   await send({ script: SCRIPT, order: { ...order, amount } });
 }
 
@@ -83,7 +83,7 @@ export function sessionsInTurn(count: (sizes: Sizes) => number): Scenario['begin
       const order = orderOf(running.url, sizes, cookies);
       const asked = await send({ script: SCRIPT, order: { ...order, amount: cookies.length } });
       const timed = { ...order, amount: amountOf(asked.requests / asked.seconds, sizes) };
-      await warmUp(timed);
+      await warmUp(timed, running);
       return measure(running, { script: SCRIPT, order: timed }, { storePids: surroundings.storePids() });
     };
   };
