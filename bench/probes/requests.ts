@@ -49,7 +49,7 @@ export function requestRounds({ sizes, surroundings }: Bench, options: RequestOp
   };
 }
 
-/** What has lain idle since the last round is compiled anew as it is used, by each worker; that is not what a request costs. */
+/** What has lain idle is compiled anew as it is used, by each worker; that is not what a request costs. */
 async function warmUp(order: RequestsOrder, { workers = 1 }: Running): Promise<void> {
   const amount = Math.max(order.connections, Math.ceil((order.amount / 2) * workers));
   await send({ script: SCRIPT, order: { ...order, amount } });

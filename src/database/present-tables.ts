@@ -15,7 +15,7 @@ export interface PresentColumn {
   readonly notNull: boolean;
   readonly hasDefault: boolean;
   readonly isUnique: boolean;
-  /** It is the first column of an index. */
+  /** It is the first column of an index that can be used: one whose making was broken off is none. */
   readonly isIndexed: boolean;
 }
 
@@ -35,7 +35,7 @@ export async function readPresentTables(
       a.attnotnull as "notNull", a.atthasdef or a.attidentity <> '' as "hasDefault",
       exists (select from pg_index as i where i.indrelid = c.oid and i.indisunique and i.indpred is null
         and i.indnatts = 1 and i.indkey[0] = a.attnum) as "isUnique",
-      exists (select from pg_index as i where i.indrelid = c.oid and i.indpred is null
+      exists (select from pg_index as i where i.indrelid = c.oid and i.indisvalid and i.indpred is null
         and i.indkey[0] = a.attnum) as "isIndexed"
     from pg_class as c
     left join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

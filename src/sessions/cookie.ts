@@ -85,8 +85,10 @@ function mac(text: string, secret: string): string {
 const known = new Map<string, Hmac>();
 
 function keyed(secret: string): Hmac {
-  const made = known.get(secret) ?? hmac('sha256', secret);
-  if (!known.has(secret)) known.set(secret, made);
+  const kept = known.get(secret);
+  if (kept) return kept;
+  const made = hmac('sha256', secret);
+  known.set(secret, made);
   return made;
 }
 

@@ -29,7 +29,7 @@ export class Flights {
     return null;
   }
 
-  /** The one before it about the same token, if it is still under way, is no longer found. */
+  /** Until it ends, it is found instead of the one before it about the same token. */
   add(flight: Flight): void {
     const place = placeOf(flight.token);
     this.#places[place] = { flight, next: this.#places[place] ?? null };

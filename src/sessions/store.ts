@@ -49,8 +49,8 @@ interface Row {
 const MOST_AT_ONCE = 8;
 
 /**
- * Session, user, GitHub account and profile, or the ban that ended the session, of up to {@link MOST_AT_ONCE} tokens in one
- * query. Joins no transaction.
+ * Session, user, GitHub account and profile, or the ban that ended the session: of up to {@link MOST_AT_ONCE} tokens in one
+ * query of Postgres, of each by itself in the embedded file. Joins no transaction.
  */
 export function storeReader(database: Database): ReadSessions {
   return database.kind === 'postgres' ? postgresReader(database) : sqliteReader(database);
@@ -74,18 +74,18 @@ function sqliteReader(database: Database): ReadSessions {
 
 /** Always the same number of places, some of them empty: Postgres has one plan for all, and knows what it costs. */
 function postgresReader(database: Database): ReadSessions {
-  const places = Array.from({ length: MOST_AT_ONCE }, (_, at) => sql`(${at}::int, ${''}, ${''})`);
+  const places = Array.from({ length: MOST_AT_ONCE }, (_, at) => sql`(${sql.lit(at)}, ${''}, ${''})`);
   const each = question(sql.ref('c.token'), sql.ref('c.tokenHash'));
   const ask = database.prepare(
     sql`select c."at", found.* from (values ${sql.join(places)}) as c("at", "token", "tokenHash")
       cross join lateral (${each}) as found`.compile(database.kysely).sql,
   );
   return async (tokens) => {
-    const values = Array.from({ length: MOST_AT_ONCE }, (_, at) => {
-      const token = tokens[at];
-      return [at, ...(token === undefined ? [null, null] : [token, tokenHash(token)])];
+    const values = new Array<string | null>(2 * MOST_AT_ONCE).fill(null);
+    tokens.forEach((token, at) => {
+      values.splice(2 * at, 2, token, tokenHash(token));
     });
-    const rows = (await ask(values.flat())) as (Row & { at: number })[];
+    const rows = (await ask(values)) as (Row & { at: number })[];
     const found = new Map(rows.map((row) => [row.at, row]));
     return tokens.map((_token, at) => answerOf(found.get(at)));
   };

@@ -122,6 +122,11 @@ describe('on the database of a running Better Hub', () => {
     expect((await runCommand(['migrate'], env())).output).toContain(`${statement};`);
     await store.query(statement);
     expect(await advice()).toEqual([]);
+    // As it is when its making was broken off.
+    await store.query(
+      `update pg_index set indisvalid = false where indrelid = 'account'::regclass and not indisprimary`,
+    );
+    expect(await advice()).toEqual([statement]);
   });
 
   test('it is undone by the SQL in the README, which leaves the database as it was', async () => {

@@ -1,5 +1,4 @@
 // One connection to a server that says exactly what a test wants, in the pieces it wants.
-
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,5 +1,4 @@
 // How long connections to an upstream are kept, and what becomes of a request whose connection is closed under it.
-
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
